@@ -1,0 +1,33 @@
+# Every target makes .venv if there is none and installs what it needs.
+# A certain Python: make test PYTHON=/path/to/python3.13
+# Some of the tests: make test ARGS="-k domains"
+
+SETUP = PYTHON="$(PYTHON)" sh scripts/setup_env.sh
+RUN = .venv/bin/python -m
+
+.PHONY: help demo test lint docs
+
+help:
+	@echo 'make demo   a first look at the package'
+	@echo 'make test   run all tests'
+	@echo 'make lint   check style and types'
+	@echo 'make docs   build the documentation'
+
+demo:
+	@$(SETUP)
+	@$(RUN) torchgeo_experts demo
+
+test:
+	@$(SETUP) tests
+	$(RUN) pytest $(ARGS)
+
+lint:
+	@$(SETUP) style
+	$(RUN) ruff check --no-fix .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+docs:
+	@$(SETUP) docs
+	$(RUN) sphinx -q -E -W --keep-going docs docs/_build/html
+	@echo 'Open docs/_build/html/index.html'

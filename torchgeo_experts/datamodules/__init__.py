@@ -1,0 +1,2 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.

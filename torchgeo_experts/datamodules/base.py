@@ -1,0 +1,160 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""What all datamodules with domains share."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import kornia.augmentation as K
+import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchgeo.datamodules import NonGeoDataModule
+from torchgeo.datasets import NonGeoDataset
+from torchgeo.datasets.utils import Sample
+
+from ..domains import Domains
+from ..samplers import DomainBalancedSampler
+
+#: Splits that each stage of a trainer needs.
+STAGE_SPLITS = {
+    'fit': ('train', 'val'),
+    'validate': ('val',),
+    'test': ('test',),
+    'predict': ('predict',),
+}
+
+
+class DomainDataset(Protocol):
+    """What a data set tells about its samples without reading their images."""
+
+    #: Class names, in the order of the labels.
+    classes: Sequence[str]
+    #: Training domain of each sample, int64, shape (N,), -1 for none of them.
+    domain: Tensor
+    #: Evaluation group of each sample, int64, shape (N,).
+    group: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return a sample."""
+
+
+class PlacesDataModule(NonGeoDataModule, ABC):
+    """Base class of datamodules whose samples know their domain.
+
+    After :meth:`setup`, ``domains`` holds the training domains, ``groups`` the names of
+    the evaluation groups (training domains first, so that a training domain has the same
+    number in both) and ``split_domains`` the groups seen in each split.
+    """
+
+    #: Training domains, in the order of the samples' ``domain``.
+    domains: Domains
+    #: Names of the evaluation groups, in the order of the samples' ``group``.
+    groups: tuple[str, ...]
+    #: Class names, in the order of the labels.
+    classes: tuple[str, ...]
+
+    def __init__(
+        self,
+        dataset_class: type[NonGeoDataset],
+        batch_size: int = 64,
+        num_workers: int = 0,
+        domains_per_batch: int | None = None,
+        mean: float | Sequence[float] = 0.0,
+        std: float | Sequence[float] = 255.0,
+        augmentations: list[nn.Module] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Initialize a new PlacesDataModule instance.
+
+        Args:
+            dataset_class: Class of the data set.
+            batch_size: Size of each mini-batch.
+            num_workers: Number of workers for parallel data loading.
+            domains_per_batch: If given, each training batch holds this many domains
+                with equally many samples each. Default: plain shuffling.
+            mean: Mean to subtract from images, one value or one a channel.
+            std: Standard deviation to divide images by, one value or one a channel.
+            augmentations: Kornia augmentations of training batches, applied after
+                normalization.
+            **kwargs: Additional keyword arguments passed to ``dataset_class``.
+        """
+        self.mean = torch.as_tensor(mean, dtype=torch.float32)
+        self.std = torch.as_tensor(std, dtype=torch.float32)
+        super().__init__(dataset_class, batch_size, num_workers, **kwargs)
+        self.domains_per_batch = domains_per_batch
+        self.split_domains: dict[str, tuple[str, ...]] = {}
+        if augmentations:
+            self.train_aug = K.AugmentationSequential(
+                K.Normalize(self.mean, self.std),
+                *augmentations,
+                data_keys=None,
+                keepdim=True,
+            )
+
+    @property
+    def num_domains(self) -> int:
+        """Number of training domains."""
+        return len(self.domains)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    @abstractmethod
+    def configure_domains(self) -> None:
+        """Set ``domains``, ``groups`` and ``classes`` before data sets are made."""
+
+    @abstractmethod
+    def make_dataset(self, split: str) -> DomainDataset:
+        """Make the data set of one split.
+
+        Args:
+            split: One of 'train', 'val', 'test' or 'predict'.
+
+        Returns:
+            The data set.
+        """
+
+    def setup(self, stage: str) -> None:
+        """Set up datasets.
+
+        Args:
+            stage: Either 'fit', 'validate', 'test', or 'predict'.
+        """
+        self.configure_domains()
+        for split in STAGE_SPLITS[stage]:
+            dataset = self.make_dataset(split)
+            setattr(self, f'{split}_dataset', dataset)
+            present = dataset.group.unique().tolist()
+            self.split_domains[split] = tuple(self.groups[i] for i in present)
+
+    def _dataloader_factory(self, split: str) -> DataLoader[Sample]:
+        if split != 'train':
+            return super()._dataloader_factory(split)
+        dataset = self._valid_attribute('train_dataset')
+        if len(dataset) < self.batch_size:
+            raise MisconfigurationException(
+                f'batch_size={self.batch_size} is larger than the training split'
+                f' ({len(dataset)} samples): there would be no batch to train on'
+            )
+        if self.domains_per_batch is None:
+            return super()._dataloader_factory(split)
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=DomainBalancedSampler(
+                dataset.domain, self.batch_size, self.domains_per_batch
+            ),
+            num_workers=self.num_workers,
+            collate_fn=self.collate_fn,
+            drop_last=True,
+            persistent_workers=self.num_workers > 0,
+        )

@@ -1,0 +1,220 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""The criterion: what a prediction costs, one number a sample."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from .focal import sigmoid_focal, softmax_focal
+
+TaskName = Literal['binary', 'multiclass', 'multilabel']
+LossName = Literal['ce', 'bce', 'focal']
+
+
+class Criterion(nn.Module, ABC):
+    """Risk and accuracy of each sample.
+
+    Methods need per-sample risks: they group them by domain or weigh them. A sample's
+    risk is the mean over its elements (pixels, dates, labels) that are not ignored, and
+    0 where all are.
+    """
+
+    def __init__(
+        self,
+        gamma: float = 0.0,
+        weight: Tensor | None = None,
+        ignore_index: int | None = None,
+    ) -> None:
+        """Initialize a new Criterion instance.
+
+        Args:
+            gamma: Exponent of the focal loss, 0 for cross-entropy.
+            weight: Weight of each class, or of positives of each label.
+            ignore_index: Target value that does not count.
+        """
+        super().__init__()
+        self.gamma = gamma
+        self.ignore_index = ignore_index
+        self.weight: Tensor | None
+        self.register_buffer('weight', weight, persistent=False)
+
+    def valid(self, target: Tensor) -> Tensor:
+        """Tell which elements count.
+
+        Args:
+            target: Targets, any shape.
+
+        Returns:
+            Boolean mask of the same shape.
+        """
+        if self.ignore_index is None:
+            return torch.ones_like(target, dtype=torch.bool)
+        return target != self.ignore_index
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Compute the risk of each sample.
+
+        Args:
+            logits: Scores, shape (B, C, ...).
+            target: Targets, shape (B, ...), or (B, L, ...) for several labels.
+
+        Returns:
+            Risks, float32, shape (B,).
+        """
+        target = self.shape_target(target)
+        valid = self.valid(target)
+        return _masked_mean(self.elements(logits, target.where(valid, 0)), valid)
+
+    def accuracy(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Compute the accuracy of each sample.
+
+        For classification this is 0 or 1, for maps the share of right pixels (CoDEX,
+        section 3.2).
+
+        Args:
+            logits: Scores, shape (B, C, ...).
+            target: Targets, as in :meth:`forward`.
+
+        Returns:
+            Accuracies in [0, 1], float32, shape (B,).
+        """
+        target = self.shape_target(target)
+        right = self.predict(logits) == target
+        return _masked_mean(right.float(), self.valid(target))
+
+    def shape_target(self, target: Tensor) -> Tensor:
+        """Give targets the shape of predictions.
+
+        Args:
+            target: Targets as they come in a batch.
+
+        Returns:
+            Targets with the shape of :meth:`predict`.
+        """
+        return target
+
+    @abstractmethod
+    def elements(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Compute the loss of each element.
+
+        Args:
+            logits: Scores, shape (B, C, ...).
+            target: Targets in the shape of predictions, with no ignored value.
+
+        Returns:
+            Losses with the shape of predictions.
+        """
+
+    @abstractmethod
+    def predict(self, logits: Tensor) -> Tensor:
+        """Decide on classes.
+
+        Args:
+            logits: Scores, shape (B, C, ...).
+
+        Returns:
+            int64: classes, shape (B, ...), or 0 and 1 a label, shape (B, L, ...).
+        """
+
+    @abstractmethod
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Turn scores into probabilities.
+
+        Args:
+            logits: Scores, shape (B, C, ...).
+
+        Returns:
+            Probabilities, float32, shape (B, C, ...).
+        """
+
+
+class MulticlassCriterion(Criterion):
+    """Cross-entropy or softmax focal loss over exclusive classes."""
+
+    def elements(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Compute the loss of each element."""
+        return softmax_focal(logits, target, self.gamma, self.weight)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """Take the class with the highest score."""
+        return logits.argmax(dim=1)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Apply the softmax over classes."""
+        return logits.float().softmax(dim=1)
+
+
+class MultilabelCriterion(Criterion):
+    """Binary cross-entropy or sigmoid focal loss over independent labels."""
+
+    def elements(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Compute the loss of each element."""
+        return sigmoid_focal(logits, target, self.gamma, self.weight)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """Take the labels with a probability of at least one half."""
+        return (logits >= 0).long()
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Apply the sigmoid to each label."""
+        return logits.float().sigmoid()
+
+
+class BinaryCriterion(MultilabelCriterion):
+    """A single label, whose targets come without a label dimension."""
+
+    def shape_target(self, target: Tensor) -> Tensor:
+        """Add the label dimension."""
+        return target.unsqueeze(1)
+
+
+CRITERIA: dict[str, type[Criterion]] = {
+    'multiclass': MulticlassCriterion,
+    'multilabel': MultilabelCriterion,
+    'binary': BinaryCriterion,
+}
+
+
+def make_criterion(
+    task: TaskName,
+    loss: LossName,
+    gamma: float = 2.0,
+    class_weights: Sequence[float] | None = None,
+    pos_weight: float | Sequence[float] | None = None,
+    ignore_index: int | None = None,
+) -> Criterion:
+    """Make the criterion that a task's arguments describe.
+
+    Args:
+        task: One of 'binary', 'multiclass' or 'multilabel'.
+        loss: 'ce' for classes, 'bce' for labels, 'focal' for either.
+        gamma: Exponent of the focal loss.
+        class_weights: Weight of each class (multiclass).
+        pos_weight: Weight of positives, one value or one a label (binary, multilabel).
+        ignore_index: Target value that does not count.
+
+    Returns:
+        The criterion.
+
+    Raises:
+        ValueError: If loss and task do not go together.
+    """
+    if (loss, task == 'multiclass') in [('ce', False), ('bce', True)]:
+        fit = "'ce' or 'focal'" if task == 'multiclass' else "'bce' or 'focal'"
+        raise ValueError(f"loss='{loss}' does not fit task='{task}': use {fit}")
+    given = class_weights if task == 'multiclass' else pos_weight
+    weight = None if given is None else torch.as_tensor(given).float().reshape(-1)
+    return CRITERIA[task](gamma if loss == 'focal' else 0.0, weight, ignore_index)
+
+
+def _masked_mean(values: Tensor, valid: Tensor) -> Tensor:
+    values, valid = (
+        values.flatten(1) if values.ndim > 1 else values[:, None],
+        (valid.flatten(1) if valid.ndim > 1 else valid[:, None]),
+    )
+    return values.where(valid, 0).sum(dim=1) / valid.sum(dim=1).clamp(min=1)

@@ -1,0 +1,123 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""Networks: a backbone with one head, or with one expert a domain and a selector."""
+
+from torch import Tensor, nn
+
+from .backbones import Backbone, Features, freeze
+from .experts import ExpertBank
+
+
+class SingleNet(nn.Module):
+    """A backbone and one head for all domains."""
+
+    def __init__(self, backbone: Backbone, head: ExpertBank) -> None:
+        """Initialize a new SingleNet instance.
+
+        Args:
+            backbone: Backbone.
+            head: A bank of one.
+        """
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def predict(self, features: Features) -> Tensor:
+        """Predict from features.
+
+        Args:
+            features: What the backbone gave.
+
+        Returns:
+            Logits, shape (B, C, ...).
+        """
+        return self.head.each(features.head, slice(0, 1)).squeeze(1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Predict.
+
+        Args:
+            image: Images, shape (B, C, H, W) or (B, T, C, H, W).
+
+        Returns:
+            Logits, shape (B, C, ...).
+        """
+        return self.predict(self.backbone(image))
+
+
+class ExpertNet(nn.Module):
+    """A shared backbone, one expert head a training domain, and a selector (CoDEX)."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        experts: ExpertBank,
+        selector: nn.Module,
+        temperature: float = 1.0,
+        freeze_backbone: bool = False,
+    ) -> None:
+        """Initialize a new ExpertNet instance.
+
+        Args:
+            backbone: Backbone.
+            experts: Heads, one a training domain.
+            selector: Scores the experts from the backbone's features.
+            temperature: Temperature tau of the softmax that turns scores into mixture
+                weights. CoDEX, section 3.3: 1.
+            freeze_backbone: Whether the backbone is frozen in the first stage too.
+        """
+        super().__init__()
+        self.backbone = backbone
+        self.experts = experts
+        self.selector = selector
+        self.temperature = temperature
+        self.freeze_backbone = freeze_backbone
+        self.selecting = False
+        backbone.freeze(freeze_backbone)
+
+    def select(self, selecting: bool) -> None:
+        """Turn to one of the two stages.
+
+        Args:
+            selecting: False to train backbone and experts, True to train the selector
+                with backbone and experts frozen.
+        """
+        self.selecting = selecting
+        self.backbone.freeze(selecting or self.freeze_backbone)
+        freeze(self.experts, selecting)
+        freeze(self.selector, not selecting)
+
+    def mixture(self, features: Features) -> Tensor:
+        """Weigh the experts.
+
+        Args:
+            features: What the backbone gave.
+
+        Returns:
+            Mixture weights (CoDEX, equation 4), float32, shape (B, D).
+        """
+        scores: Tensor = self.selector(features).float()
+        return (scores / self.temperature).softmax(dim=1)
+
+    def predict(self, features: Features) -> Tensor:
+        """Predict from features with the mixture of experts.
+
+        Args:
+            features: What the backbone gave.
+
+        Returns:
+            Logits, shape (B, C, ...).
+        """
+        return self.experts.mix(features.head, self.mixture(features))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Predict with the mixture of experts.
+
+        Args:
+            image: Images, shape (B, C, H, W) or (B, T, C, H, W).
+
+        Returns:
+            Logits, shape (B, C, ...).
+        """
+        return self.predict(self.backbone(image))

@@ -1,0 +1,128 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""CoDEX: experts with consistency, then their selection."""
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ..losses import Criterion
+from ..models import Affinity, ExpertBank
+from .base import Objective, Outcome, Step
+
+
+class ExpertTraining(Objective):
+    r"""Stage 1 of CoDEX: experts that are right and serve similar domains (section 3.1).
+
+    :math:`\mathcal L_{domain} + \lambda \mathcal L_{con}`, equations 1 and 2: each
+    sample's own expert, and the mixture of all others by affinity to its domain. As in
+    the published code, logits are mixed, and no gradient is stopped.
+    """
+
+    requires: ClassVar[frozenset[str]] = frozenset({'domain'})
+
+    def __init__(self, affinity: Affinity, consistency_weight: float = 1.0) -> None:
+        """Initialize a new ExpertTraining instance.
+
+        Args:
+            affinity: Affinity between domains.
+            consistency_weight: Weight of the consistency loss. CoDEX, section 3.3: 1. With
+                0 it is not computed, and experts only learn their own domain.
+        """
+        super().__init__()
+        self.affinity = affinity
+        self.consistency_weight = consistency_weight
+
+    def forward(self, step: Step) -> Outcome:
+        """Compute the loss of one step."""
+        features = step.net.backbone(step.image).head
+        experts: ExpertBank = step.net.experts
+        logits = experts(features, step.domain)
+        terms = {'domain': step.criterion(logits, step.target).mean()}
+        # A single expert has no other one to agree with.
+        if self.consistency_weight and experts.num_domains > 1:
+            others = experts.mix(features, self.affinity(step.domain))
+            risk = step.criterion(others, step.target)
+            terms['consistency'] = self.consistency_weight * risk.mean()
+        return Outcome(logits, terms)
+
+
+class SelectorTraining(Objective):
+    r"""Stage 2 of CoDEX: which experts are right on this image (section 3.2).
+
+    :math:`\lambda_{acc} \mathcal L_{acc} + \lambda_{mix} \mathcal L_{mix}`, equations 3
+    and 4. The network's backbone and experts are frozen.
+    """
+
+    def __init__(
+        self,
+        accuracy_weight: float = 1.0,
+        mixture_weight: float = 1.0,
+        accuracy_reduction: Literal['sum', 'mean'] = 'sum',
+    ) -> None:
+        """Initialize a new SelectorTraining instance.
+
+        Args:
+            accuracy_weight: Weight of the accuracy prediction loss. CoDEX: 1.
+            mixture_weight: Weight of the mixture supervision loss. CoDEX: 1; the
+                published code has 0.9.
+            accuracy_reduction: Over experts, the accuracy loss is a 'sum' (equation 3)
+                or a 'mean' (the published code).
+
+        Raises:
+            ValueError: If both weights are 0.
+        """
+        super().__init__()
+        if not (accuracy_weight or mixture_weight):
+            raise ValueError(
+                'accuracy_weight and mixture_weight are both 0: the selector would learn'
+                ' nothing'
+            )
+        self.accuracy_weight = accuracy_weight
+        self.mixture_weight = mixture_weight
+        self.accuracy_reduction = accuracy_reduction
+
+    def forward(self, step: Step) -> Outcome:
+        """Compute the loss of one step."""
+        features = step.net.backbone(step.image)
+        experts: ExpertBank = step.net.experts
+        scores = step.net.selector(features).float()
+        mixture = (scores / step.net.temperature).softmax(dim=1)
+        logits = experts.mix(features.head, mixture)
+        terms = {}
+        if self.accuracy_weight:
+            truth = expert_accuracies(
+                experts, features.head, step.target, step.criterion
+            )
+            error = (scores - truth).abs()
+            error = error.sum(1) if self.accuracy_reduction == 'sum' else error.mean(1)
+            terms['accuracy'] = self.accuracy_weight * error.mean()
+        if self.mixture_weight:
+            risk = step.criterion(logits, step.target)
+            terms['mixture'] = self.mixture_weight * risk.mean()
+        return Outcome(logits, terms)
+
+
+@torch.no_grad()
+def expert_accuracies(
+    experts: ExpertBank, features: Tensor, target: Tensor, criterion: Criterion
+) -> Tensor:
+    """Measure each expert on each sample, in bounded memory.
+
+    Args:
+        experts: Heads, one a domain.
+        features: What heads read, shape (B, F, ...) or (B, T, F, H, W).
+        target: Targets, shape (B, ...).
+        criterion: Measures accuracy.
+
+    Returns:
+        Accuracies in [0, 1], shape (B, D).
+    """
+    parts = []
+    for _, logits in experts.chunks(features):
+        repeated = target.repeat_interleave(logits.shape[1], dim=0)
+        accuracy = criterion.accuracy(logits.flatten(0, 1), repeated)
+        parts.append(accuracy.view(logits.shape[:2]))
+    return torch.cat(parts, dim=1)

@@ -1,0 +1,134 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""Figures from arrays."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+#: Most names that fit beside an axis.
+MOST_NAMES = 60
+
+
+def place_order(angles: Tensor) -> Tensor:
+    """Order places so that near ones stand near each other.
+
+    The order is that of the first axis of classical multidimensional scaling.
+
+    Args:
+        angles: Angles between the places, shape (D, D), NaN where a place is unknown.
+
+    Returns:
+        A permutation, shape (D,); that of the input where a place is unknown.
+    """
+    if len(angles) < 3 or angles.isnan().any():
+        return torch.arange(len(angles))
+    squares = angles.double() ** 2
+    centred = squares - squares.mean(0) - squares.mean(1)[:, None] + squares.mean()
+    _, vectors = torch.linalg.eigh(-centred / 2)
+    axis = vectors[:, -1]
+    # The sign of an eigenvector is arbitrary: start at the first place's end.
+    return (axis * (1 if axis[0] < 0 else -1)).argsort()
+
+
+def plot_matrix(
+    matrix: Tensor, rows: Sequence[str], columns: Sequence[str], label: str
+) -> Figure:
+    """Draw a matrix with names.
+
+    Args:
+        matrix: Values, shape (R, C), NaN where there is none.
+        rows: Names of the rows.
+        columns: Names of the columns.
+        label: What the values are.
+
+    Returns:
+        The figure.
+    """
+    width = 2.5 + 0.22 * min(len(columns), MOST_NAMES)
+    height = 2 + 0.22 * min(len(rows), MOST_NAMES)
+    figure, axes = plt.subplots(figsize=(width, height), layout='constrained')
+    image = axes.imshow(matrix.cpu().numpy(), cmap='viridis', aspect='auto', vmin=0)
+    figure.colorbar(image, ax=axes, label=label)
+    _name_axis(axes, 'x', columns)
+    _name_axis(axes, 'y', rows)
+    return figure
+
+
+def plot_affinity(matrix: Tensor, names: Sequence[str], angles: Tensor) -> Figure:
+    """Draw an affinity matrix, ordered by place.
+
+    Args:
+        matrix: Affinities, shape (D, D).
+        names: Names of the training domains.
+        angles: Angles between the domains, shape (D, D).
+
+    Returns:
+        The figure.
+    """
+    order = place_order(angles)
+    names = [names[i] for i in order.tolist()]
+    figure = plot_matrix(matrix.cpu()[order][:, order], names, names, 'affinity')
+    figure.axes[0].set(ylabel='for samples of', xlabel='expert')
+    return figure
+
+
+def plot_mixture_weights(
+    weights: Tensor, groups: Sequence[str], experts: Sequence[str]
+) -> Figure:
+    """Draw the mean mixture weights of each test domain.
+
+    Args:
+        weights: Mean weights, shape (G, D), NaN for domains with no sample.
+        groups: Names of the domains.
+        experts: Names of the experts.
+
+    Returns:
+        The figure.
+    """
+    seen = (~weights.isnan().any(dim=1)).nonzero().flatten().tolist()
+    rows = [groups[i] for i in seen]
+    figure = plot_matrix(weights[seen], rows, experts, 'mean mixture weight')
+    figure.axes[0].set(ylabel='samples of', xlabel='expert')
+    return figure
+
+
+def plot_domain_scores(
+    names: Sequence[str], samples: Tensor, scores: Tensor, others: Mapping[str, Tensor]
+) -> Figure:
+    """Draw the accuracy of each domain, the worst one on top.
+
+    Args:
+        names: Names of the domains.
+        samples: Number of samples of each, shape (G,).
+        scores: Accuracies of the model, shape (G,).
+        others: Accuracies of other ways to decide, each of shape (G,).
+
+    Returns:
+        The figure.
+    """
+    order = scores.argsort(descending=True)[-MOST_NAMES:]
+    labels = [f'{names[i]} ({int(samples[i])})' for i in order.tolist()]
+    height = 1.2 + 0.22 * len(labels)
+    figure, axes = plt.subplots(figsize=(6.5, height), layout='constrained')
+    axes.barh(labels, scores[order].numpy(), color='#4c78a8', label='model')
+    markers = iter('odv^s*PX<>')
+    for name, values in others.items():
+        axes.plot(values[order].numpy(), labels, next(markers), ms=4, label=name)
+    axes.set(xlim=(0, 1), xlabel='overall accuracy')
+    axes.margins(y=0.01)
+    axes.legend(loc='upper left', bbox_to_anchor=(1, 1), frameon=False)
+    return figure
+
+
+def _name_axis(axes: Axes, which: str, names: Sequence[str]) -> None:
+    if len(names) > MOST_NAMES:
+        return
+    axis = axes.xaxis if which == 'x' else axes.yaxis
+    axis.set_ticks(range(len(names)), labels=list(names))
+    axis.set_tick_params(labelsize=7, rotation=90 if which == 'x' else 0)

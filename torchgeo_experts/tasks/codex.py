@@ -1,0 +1,334 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""CoDEX: two stages in one fit, evaluation of experts, and their figures."""
+
+import warnings
+from abc import abstractmethod
+from typing import Any, cast
+
+import torch
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torchgeo.datasets.utils import Sample
+
+from ..configurable import from_config
+from ..domains import Domains
+from ..metrics import GroupMeans
+from ..models import Affinity, ExpertNet, Features, LearnedAffinity
+from ..models.backbones import Backbone, freeze
+from ..models.weights import read_checkpoint, with_prefix
+from ..objectives import ExpertTraining, Objective, SelectorTraining
+from ..plots import plot_affinity, plot_mixture_weights
+from .base import DomainTask
+from .epochs import CHECKPOINT_KEY
+from .figures import save_figure
+from .tables import write_weights
+
+
+class CoDEXTask(DomainTask):
+    """Base class of CoDEX tasks.
+
+    The first *expert_epochs* epochs train backbone, experts and affinity; the others
+    train the selector, with all these frozen. There is one optimizer, whose groups never
+    change, so that a run resumes from a checkpoint of either stage. A selector that has
+    not been trained mixes all experts alike, so that what is logged in the first stage
+    are scores of the uniform mixture.
+    """
+
+    ignore = ('weights', 'affinity')
+
+    model: ExpertNet
+    _given_affinity: Any = None
+
+    def __init__(self) -> None:
+        """Initialize a new CoDEXTask instance."""
+        super().__init__()
+        self.hparams['affinity'] = self.affinity.to_config()
+
+    # How the network is made ----------------------------------------------------------
+
+    @abstractmethod
+    def make_selector(self, backbone: Backbone, num_domains: int) -> nn.Module:
+        """Make the selector.
+
+        Args:
+            backbone: Backbone that it reads.
+            num_domains: Number of experts.
+        """
+
+    def configure_models(self) -> None:
+        """Initialize the model, as far as the number of domains allows."""
+        (given,) = self._given_affinity or (None,)
+        affinity = LearnedAffinity() if given is None else from_config(given, Affinity)
+        weights = self.hparams['consistency_weight']
+        self.expert_training = ExpertTraining(affinity, weights)
+        self.selector_training = SelectorTraining(
+            self.hparams['accuracy_weight'],
+            self.hparams['mixture_weight'],
+            self.hparams['accuracy_reduction'],
+        )
+        self._backbone = self.make_backbone()
+        if self.hparams['num_domains'] is not None:
+            self._configure_experts(self.hparams['num_domains'])
+
+    def _configure_experts(self, num_domains: int) -> None:
+        """Build what depends on the number of training domains."""
+        backbone = self._backbone
+        del self._backbone
+        self.affinity.build(num_domains)
+        self.model = ExpertNet(
+            backbone,
+            self.make_heads(backbone, num_domains),
+            self.make_selector(backbone, num_domains),
+            self.hparams['temperature'],
+            self.hparams['freeze_backbone'],
+        )
+
+    @property
+    def affinity(self) -> Affinity:
+        """Affinity between the training domains."""
+        return self.expert_training.affinity
+
+    # What the data tell ---------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Build the experts, one for each training domain of the datamodule.
+
+        Args:
+            stage: Either 'fit', 'validate', 'test' or 'predict'.
+        """
+        super().setup(stage)
+        domains = getattr(getattr(self.trainer, 'datamodule', None), 'domains', None)
+        if self.hparams['num_domains'] is None:
+            if domains is None:
+                raise ValueError(
+                    'num_domains is not given, and there is no datamodule with domains'
+                    ' to read it from'
+                )
+            self.hparams['num_domains'] = len(domains)
+            self._configure_experts(len(domains))
+        if stage == 'fit':
+            self._setup_fit(domains)
+        self.group_weights = GroupMeans(
+            len(self.group_names), self.hparams['num_domains']
+        )
+
+    def _setup_fit(self, domains: Domains | None) -> None:
+        expected = self.hparams['num_domains']
+        if domains is not None and len(domains) != expected:
+            raise ValueError(
+                f'num_domains={expected}, but the datamodule has {len(domains)} training'
+                ' domains'
+            )
+        if self.affinity.needs_places:
+            if domains is None or not domains.located:
+                raise ValueError(
+                    f'{type(self.affinity).__name__} needs the longitude and latitude of'
+                    ' every training domain, and the datamodule does not know them all:'
+                    ' use LearnedAffinity'
+                )
+            self.affinity.locate(domains.angles().float())
+
+        resumes = self.trainer.ckpt_path is not None
+        if self.hparams['checkpoint'] is not None and not resumes:
+            self._load_experts(self.hparams['checkpoint'])
+        elif not (self.hparams['expert_epochs'] or resumes):
+            raise ValueError(
+                'expert_epochs=0 skips the training of experts: give the checkpoint of a'
+                ' run that has trained them'
+            )
+        epochs = self.trainer.max_epochs
+        if epochs is not None and 0 < epochs <= self.hparams['expert_epochs']:
+            warnings.warn(
+                f'max_epochs={epochs} leaves no epoch after expert_epochs='
+                f'{self.hparams["expert_epochs"]} to train the selector: the mixture'
+                ' stays uniform'
+            )
+
+    def _load_experts(self, path: str) -> None:
+        """Load backbone, experts and affinity of another run."""
+        checkpoint = read_checkpoint(path)
+        names = checkpoint.get(CHECKPOINT_KEY, {}).get('domains')
+        if names and self.domain_names and tuple(names) != self.domain_names:
+            raise ValueError(
+                f'{path} has experts for other training domains: {names}, but the'
+                f' datamodule has {list(self.domain_names)}'
+            )
+        for prefix, module in {
+            'model.backbone.': self.model.backbone,
+            'model.experts.': self.model.experts,
+            'expert_training.affinity.': self.affinity,
+        }.items():
+            state = with_prefix(checkpoint['state_dict'], prefix)
+            try:
+                module.load_state_dict(state)
+            except RuntimeError as error:
+                raise ValueError(
+                    f"{path} does not fit this task's {prefix[:-1]}: it must come from a"
+                    f' {type(self).__name__} with the same arguments ({error})'
+                ) from error
+
+    # Two stages -----------------------------------------------------------------------
+
+    @property
+    def objective(self) -> Objective:
+        """What a training step minimizes now."""
+        selecting = self.model.selecting
+        return self.selector_training if selecting else self.expert_training
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Share the parameters out: first stage, second stage."""
+        selector = list(self.model.selector.parameters())
+        ids = {id(parameter) for parameter in selector}
+        first = [p for p in self.parameters() if id(p) not in ids]
+        lr = self.hparams['selector_lr'] or self.hparams['lr']
+        return [{'params': first}, {'params': selector, 'lr': lr}]
+
+    def _enter_stage(self) -> None:
+        # Not before training starts: DDP only ever reduces the gradients of parameters
+        # that required one when it wrapped the model.
+        selecting = self.current_epoch >= self.hparams['expert_epochs']
+        self.model.select(selecting)
+        freeze(self.affinity, selecting)
+
+    def on_fit_start(self) -> None:
+        """Check that the strategy bears parameters that wait for their stage."""
+        super().on_fit_start()
+        strategy = self.trainer.strategy
+        if isinstance(strategy, DDPStrategy) and not strategy._ddp_kwargs.get(
+            'find_unused_parameters'
+        ):
+            raise MisconfigurationException(
+                'CoDEX trains experts and selector in turn, so that each step leaves some'
+                " parameters unused: set trainer.strategy to 'ddp_find_unused_parameters_true'"
+            )
+
+    def on_train_start(self) -> None:
+        """Enter the stage of the epoch, also in the middle of a resumed one."""
+        super().on_train_start()
+        self._enter_stage()
+
+    def on_train_epoch_start(self) -> None:
+        """Enter the stage of the epoch."""
+        super().on_train_epoch_start()
+        self._enter_stage()
+        if self.current_epoch == self.hparams['expert_epochs']:
+            self._restart_schedule()
+
+    def _restart_schedule(self) -> None:
+        """Forget the plateaus of the first stage: its loss is another one."""
+        optimizer = cast(Optimizer, self.optimizers())
+        for group, initial in zip(
+            optimizer.param_groups, self.parameter_groups(), strict=True
+        ):
+            group['lr'] = initial.get('lr', self.hparams['lr'])
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler._reset()
+
+    # Evaluation -----------------------------------------------------------------------
+
+    def decisions(
+        self, features: Features, logits: Tensor, target: Tensor
+    ) -> dict[str, Tensor]:
+        """Decide with the mixture, and by other uses of the experts.
+
+        Args:
+            features: What the backbone gave.
+            logits: Logits of the mixture, shape (B, C, ...).
+            target: Targets, for the oracle.
+
+        Returns:
+            Predicted classes of the mixture, of the ``Uniform`` mixture, of the
+            ``BestWeighted`` expert, and of the ``Oracle``: for each sample the expert
+            that is best on it (CoDEX, section 4.2).
+        """
+        experts = self.model.experts
+        mixture = self.model.mixture(features)
+        uniform = torch.full_like(mixture, 1 / experts.num_domains)
+        return super().decisions(features, logits, target) | {
+            'Uniform': self.criterion.predict(experts.mix(features.head, uniform)),
+            'BestWeighted': self.criterion.predict(
+                experts(features.head, mixture.argmax(dim=1))
+            ),
+            'Oracle': self._oracle(features.head, target),
+        }
+
+    def _oracle(self, features: Tensor, target: Tensor) -> Tensor:
+        """Take from each sample's best expert what it predicts."""
+        best: Tensor | None = None
+        for _, logits in self.model.experts.chunks(features):
+            size, experts = logits.shape[:2]
+            flat = logits.flatten(0, 1)
+            repeated = target.repeat_interleave(experts, dim=0)
+            accuracy = self.criterion.accuracy(flat, repeated).view(size, experts)
+            predicted = self.criterion.predict(flat).unflatten(0, (size, experts))
+            top, expert = accuracy.max(dim=1)
+            chosen = predicted[torch.arange(size, device=target.device), expert]
+            if best is None:
+                best, best_accuracy = chosen, top
+                continue
+            better = top > best_accuracy
+            best_accuracy = best_accuracy.maximum(top)
+            best = chosen.where(better.view(-1, *[1] * (chosen.ndim - 1)), best)
+        assert best is not None
+        return best
+
+    def observe(self, batch: Sample, features: Features) -> None:
+        """Keep the mean mixture weights of each domain.
+
+        Args:
+            batch: A test batch.
+            features: What the backbone gave.
+        """
+        weights = self.model.mixture(features)
+        self.group_weights.update(weights, self.group(batch))
+
+    def on_test_epoch_end(self) -> None:
+        """Log test metrics; write tables and figures of weights and affinity."""
+        super().on_test_epoch_end()
+        weights = self.group_weights.compute().cpu()
+        self.group_weights.reset()
+        self._report(weights)
+
+    @rank_zero_only
+    def _report(self, weights: Tensor) -> None:
+        experts = self.domain_names or tuple(map(str, range(weights.shape[1])))
+        path = self.report_dir / 'mixture_weights.csv'
+        write_weights(path, self.group_names, experts, weights)
+        figure = plot_mixture_weights(weights, self.group_names, experts)
+        save_figure(self, figure, 'mixture_weights')
+
+        everything = torch.arange(len(experts), device=self.device)
+        domains = getattr(getattr(self.trainer, 'datamodule', None), 'domains', None)
+        angles = torch.full((len(experts), len(experts)), torch.nan)
+        if domains is not None and domains.names == experts:
+            angles = domains.angles()
+        figure = plot_affinity(self.affinity(everything), experts, angles)
+        save_figure(self, figure, 'affinity')
+
+    def predict_step(
+        self, batch: Sample, batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
+        """Compute the predicted class probabilities and the mixture weights.
+
+        Args:
+            batch: The output of your DataLoader.
+            batch_idx: Integer displaying index of this batch.
+            dataloader_idx: Index of the current dataloader.
+
+        Returns:
+            ``probabilities``, shape (B, C, ...), and ``weights``, shape (B, D).
+        """
+        features = self.model.backbone(batch['image'])
+        weights = self.model.mixture(features)
+        logits = self.model.experts.mix(features.head, weights)
+        return {
+            'probabilities': self.criterion.probabilities(logits),
+            'weights': weights,
+        }
