@@ -76,5 +76,5 @@ if ! state | cmp -s - "$stamp" 2>/dev/null; then
         'The first time takes a few minutes: PyTorch is large.'
     "$python" -m pip --version >/dev/null 2>&1 || "$python" -m ensurepip
     "$python" -m pip install -q --disable-pip-version-check -e ".${extras:+[$extras]}"
-    state >"$stamp"
+    state | tee .venv/.installed-package >"$stamp"
 fi

@@ -5,53 +5,32 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
-from lightning.pytorch.utilities import rank_zero_only
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchgeo.datasets.utils import Sample
 from torchgeo.tasks import BaseTask
-from torchgeo.tasks.mixins import ClassificationMixin
 
-from ..domains import Domains
 from ..losses import Criterion, make_criterion
-from ..metrics import DomainScores, Scores, worst
-from ..models import Features
-from ..models.backbones import Backbone
-from ..models.experts import ExpertBank
+from ..models import Backbone, ExpertBank, Features
 from ..objectives import Objective, Step
-from ..plots import plot_domain_scores
-from .epochs import CHECKPOINT_KEY, RepeatableEpochs
-from .figures import log_sample, save_figure
+from .epochs import RepeatableEpochs
+from .figures import log_sample
 from .padding import count_own
-from .tables import write_domains
+from .reports import MODEL, DomainReports
 
 Stage = Literal['train', 'val', 'test']
 
-#: Name of the group of samples whose place is no training domain, where the datamodule
-#: names no groups.
-UNSEEN = 'unseen'
 
-#: The model's own decision, among those that a test compares.
-MODEL = 'Model'
-
-
-class DomainTask(RepeatableEpochs, ClassificationMixin, BaseTask, ABC):
+class DomainTask(RepeatableEpochs, DomainReports, BaseTask, ABC):
     """Base class of tasks that know domains.
 
-    A subclass says how its network is made and what a training step minimizes. It logs
-    TorchGeo's metrics, their worst and mean over domains, and on test writes
-    ``domains.csv``, with one row a domain.
+    A subclass says how its network is made and what a training step minimizes.
     """
 
-    #: Names of the training domains, in the order of their identifiers.
-    domain_names: tuple[str, ...] = ()
-    #: Names of the evaluation groups.
-    group_names: tuple[str, ...] = (UNSEEN,)
     #: Risk and accuracy of each sample.
     criterion: Criterion
     #: Key of the target in a sample.
@@ -76,11 +55,6 @@ class DomainTask(RepeatableEpochs, ClassificationMixin, BaseTask, ABC):
     @abstractmethod
     def objective(self) -> Objective:
         """What a training step minimizes now."""
-
-    @property
-    def num_outputs(self) -> int:
-        """Number of logits of a head."""
-        return self.hparams['num_classes'] or self.hparams['num_labels'] or 1
 
     def configure_losses(self) -> None:
         """Initialize the criterion."""
@@ -129,39 +103,7 @@ class DomainTask(RepeatableEpochs, ClassificationMixin, BaseTask, ABC):
                 f'num_classes={expected}, but {type(datamodule).__name__} has {found}'
                 ' classes'
             )
-        domains: Domains | None = getattr(datamodule, 'domains', None)
-        if stage == 'fit' or not self.domain_names:
-            self.domain_names = tuple(domains or ())
-        self.group_names = (*getattr(datamodule, 'groups', self.domain_names), UNSEEN)
-        self.train_scores = self._new_scores()
-        self.val_scores = self._new_scores()
-        self.test_scores = nn.ModuleDict()
-
-    def _new_scores(self) -> DomainScores:
-        return DomainScores(
-            len(self.group_names),
-            self.num_outputs,
-            self.hparams['task'],
-            self.hparams['ignore_index'],
-        )
-
-    def group(self, batch: Sample) -> Tensor:
-        """Tell the evaluation group of each sample.
-
-        Args:
-            batch: A batch.
-
-        Returns:
-            Indices into ``group_names``, int64, shape (B,).
-        """
-        last = len(self.group_names) - 1
-        if 'group' in batch:
-            group = batch['group']
-        else:
-            size = len(batch['image'])
-            device = batch['image'].device
-            group = batch.get('domain', torch.full((size,), -1, device=device))
-        return group.where((group >= 0) & (group < last), last)
+        self.configure_groups(datamodule, fitting=stage == 'fit')
 
     def target(self, batch: Sample) -> Tensor:
         """Select the target.
@@ -250,11 +192,8 @@ class DomainTask(RepeatableEpochs, ClassificationMixin, BaseTask, ABC):
         own, features, logits = self._evaluate('test', batch, batch_idx, dataloader_idx)
         target = self.target(own)
         shaped = self.criterion.shape_target(target)
-        for rule, decision in self.decisions(features, logits, target).items():
-            if rule not in self.test_scores:
-                self.test_scores[rule] = self._new_scores().to(self.device)
-            scores = cast(DomainScores, self.test_scores[rule])
-            scores.update(decision, shaped, self.group(own))
+        decisions = self.decisions(features, logits, target)
+        self.score_test(decisions, shaped, self.group(own))
         self.observe(own, features)
 
     def observe(self, batch: Sample, features: Features) -> None:
@@ -321,84 +260,6 @@ class DomainTask(RepeatableEpochs, ClassificationMixin, BaseTask, ABC):
     def _scores(self, logits: Tensor) -> Tensor:
         """Shape logits as TorchGeo's metrics expect them."""
         return logits.squeeze(1) if self.hparams['task'] == 'binary' else logits
-
-    # Ends of epochs -------------------------------------------------------------------
-
-    def on_train_epoch_end(self) -> None:
-        """Log train metrics."""
-        super().on_train_epoch_end()
-        self._log_domains('train_', self.train_scores)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log validation metrics."""
-        super().on_validation_epoch_end()
-        self._log_domains('val_', self.val_scores)
-
-    def on_test_epoch_end(self) -> None:
-        """Log test metrics and write the table of domains."""
-        super().on_test_epoch_end()
-        tables = {}
-        for rule, metric in self.test_scores.items():
-            # The model's own decision has TorchGeo's names, with nothing before them.
-            prefix = '' if rule == MODEL else rule
-            scores = self._log_domains(f'test_{prefix}', cast(DomainScores, metric))
-            if prefix:
-                overall = scores.overall.items()
-                self.log_dict({f'test_{prefix}{name}': v for name, v in overall})
-            tables[prefix] = scores
-        self._write_domains(tables)
-
-    def _log_domains(self, prefix: str, metric: DomainScores) -> Scores:
-        """Log the worst and the mean of all domains, and start anew."""
-        scores = metric.compute()
-        metric.reset()
-        for name, values in scores.groups.items():
-            self.log(f'{prefix}WorstDomain{name}', worst(values))
-            self.log(f'{prefix}MeanDomain{name}', values.nanmean())
-        return scores
-
-    @property
-    def report_dir(self) -> Path:
-        """Folder for tables and figures: that of the logger, else the default root."""
-        return Path(self.trainer.log_dir or self.trainer.default_root_dir)
-
-    @rank_zero_only
-    def _write_domains(self, tables: dict[str, Scores]) -> None:
-        if not tables:
-            return
-        path = self.report_dir / 'domains.csv'
-        write_domains(path, self.group_names, self.domain_names, tables)
-        samples = tables[''].samples.cpu()
-        rows = samples.nonzero().flatten()
-        accuracies = {
-            rule: table.groups['OverallAccuracy'].cpu()[rows]
-            for rule, table in tables.items()
-        }
-        own = accuracies.pop('')
-        names = [self.group_names[i] for i in rows.tolist()]
-        figure = plot_domain_scores(names, samples[rows], own, accuracies)
-        save_figure(self, figure, 'domains')
-
-    # Checkpoints ----------------------------------------------------------------------
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the names of the training domains.
-
-        Args:
-            checkpoint: Checkpoint to add to.
-        """
-        super().on_save_checkpoint(checkpoint)
-        checkpoint[CHECKPOINT_KEY]['domains'] = list(self.domain_names)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the names of the training domains.
-
-        Args:
-            checkpoint: Checkpoint to read.
-        """
-        super().on_load_checkpoint(checkpoint)
-        saved = checkpoint.get(CHECKPOINT_KEY, {}).get('domains', ())
-        self.domain_names = tuple(saved)
 
 
 def check_training_domains(batch: Sample, num_domains: int) -> None:

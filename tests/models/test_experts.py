@@ -1,0 +1,104 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import torchgeo_experts.models.experts as module
+from torchgeo_experts.models import ConvExperts, ExpertBank, LinearExperts
+
+
+def naive(bank: ExpertBank, features: Tensor, expert: int) -> Tensor:
+    """One expert, with PyTorch's own layers, image by image."""
+    weight, bias = bank.weight[expert], bank.bias[expert]
+    if features.ndim == 2:
+        return F.linear(features, weight, bias)
+    if features.ndim == 4:
+        return F.conv2d(features, weight, bias, padding=1)
+    dates = [F.conv2d(f, weight, bias, padding=1) for f in features.unbind(1)]
+    return torch.stack(dates, dim=2)
+
+
+CASES = [
+    pytest.param(LinearExperts, (3, 5), id='linear'),
+    pytest.param(ConvExperts, (3, 5, 6, 7), id='maps'),
+    pytest.param(ConvExperts, (3, 2, 5, 6, 7), id='series'),
+]
+
+
+@pytest.mark.parametrize('kind, shape', CASES)
+class TestExpertBank:
+    def make(
+        self, kind: type[ExpertBank], shape: tuple[int, ...], num_domains: int
+    ) -> tuple[ExpertBank, Tensor]:
+        torch.manual_seed(0)
+        bank = kind(num_domains, 5, 4).double()  # type: ignore[call-arg]
+        features = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        return bank, features
+
+    @pytest.mark.parametrize('num_domains', [1, 2, 55])
+    def test_mixture_is_the_sum_over_experts(
+        self, kind: type[ExpertBank], shape: tuple[int, ...], num_domains: int
+    ) -> None:
+        bank, features = self.make(kind, shape, num_domains)
+        scores = torch.randn(3, num_domains, dtype=torch.float64, requires_grad=True)
+
+        def summed(features: Tensor, mixture: Tensor) -> Tensor:
+            every = [naive(bank, features, d) for d in range(num_domains)]
+            weights = mixture.view(*mixture.shape, *[1] * (every[0].ndim - 1))
+            return (weights * torch.stack(every, dim=1)).sum(1)
+
+        def gradients(logits: Tensor) -> tuple[Tensor, ...]:
+            inputs = (features, scores, bank.weight, bank.bias)
+            return torch.autograd.grad(logits.sin().sum(), inputs)
+
+        folded = bank.mix(features, scores.softmax(1))
+        naively = summed(features, scores.softmax(1))
+        torch.testing.assert_close(folded, naively)
+        for found, expected in zip(gradients(folded), gradients(naively), strict=True):
+            torch.testing.assert_close(found, expected)
+
+    def test_each_sample_has_the_expert_of_its_domain(
+        self, kind: type[ExpertBank], shape: tuple[int, ...]
+    ) -> None:
+        bank, features = self.make(kind, shape, 4)
+        domain = torch.tensor([2, 0, 2])
+        expected = [
+            naive(bank, features[i : i + 1], d) for i, d in enumerate(domain.tolist())
+        ]
+        torch.testing.assert_close(bank(features, domain), torch.cat(expected))
+
+    def test_chunks_are_all_experts(
+        self,
+        kind: type[ExpertBank],
+        shape: tuple[int, ...],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        bank, features = self.make(kind, shape, 7)
+        expected = torch.stack([naive(bank, features, d) for d in range(7)], dim=1)
+        # Room for three experts at a time.
+        monkeypatch.setattr(module, 'CHUNK_LOGITS', 3 * expected[:, 0].numel())
+        chunks = list(bank.chunks(features))
+        assert [c.stop - c.start for c, _ in chunks] == [3, 3, 1]
+        torch.testing.assert_close(torch.cat([z for _, z in chunks], dim=1), expected)
+
+
+def test_bfloat16_mixture_is_right_to_its_rounding() -> None:
+    torch.manual_seed(0)
+    bank = LinearExperts(20, 64, 5)
+    features, mixture = torch.randn(8, 64), torch.randn(8, 20).softmax(1)
+    exact = bank.mix(features, mixture)
+    with torch.autocast('cpu', torch.bfloat16):
+        rounded = bank.mix(features, mixture)
+    # Two roundings of the weights and one of the sum.
+    assert (rounded - exact).abs().max() < 3 * 2**-8 * exact.abs().max()
+
+
+def test_heads_start_like_layers_of_pytorch() -> None:
+    torch.manual_seed(0)
+    bank, layer = ConvExperts(200, 16, 8), torch.nn.Conv2d(16, 8, 3)
+    for measure in (torch.std, lambda w: w.abs().max()):
+        expected = measure(layer.weight.detach()).item()
+        assert measure(bank.weight.detach()).item() == pytest.approx(expected, rel=0.1)

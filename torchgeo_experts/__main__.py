@@ -1,0 +1,72 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""The ``torchgeo-experts`` command: configurations, the demo, and TorchGeo's commands."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __all__ as public
+from .shipped import config_names, config_path
+
+#: Commands that TorchGeo's own command line carries out.
+TORCHGEO = ('fit', 'validate', 'test', 'predict')
+
+
+def list_configs(args: argparse.Namespace) -> None:
+    """Print the path of a shipped configuration, or the names of all."""
+    print('\n'.join(config_names()) if args.name is None else config_path(args.name))
+
+
+def run_demo(args: argparse.Namespace) -> None:
+    """Train ERM and CoDEX on the embedded data set and compare them."""
+    from .demo import demo
+
+    demo(args.out)
+
+
+def run_torchgeo(argv: Sequence[str]) -> None:
+    """Run TorchGeo's command line, with this package's classes known by short names."""
+    package = importlib.import_module(__package__ or 'torchgeo_experts')
+    for name in public:
+        getattr(package, name)
+    from torchgeo.main import main as torchgeo
+
+    torchgeo(list(argv))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        argv: Arguments. Default: those of the process.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in TORCHGEO:
+        run_torchgeo(argv)
+        return
+
+    parser = argparse.ArgumentParser(
+        prog='torchgeo-experts',
+        description=__doc__,
+        epilog=f'{", ".join(TORCHGEO)}: as in torchgeo, with short class names.',
+    )
+    commands = parser.add_subparsers(required=True, metavar='command')
+    configs = commands.add_parser('configs', help='where the shipped YAML files are')
+    configs.add_argument('name', nargs='?', help="like 'codex/synthetic_earth'")
+    configs.set_defaults(run=list_configs)
+    demo = commands.add_parser('demo', help='compare ERM and CoDEX in a few minutes')
+    demo.add_argument('--out', type=Path, default=Path('demo'), help='folder to write')
+    demo.set_defaults(run=run_demo)
+    args = parser.parse_args(argv)
+    try:
+        args.run(args)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,251 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""ImageTable datamodule."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+import pandas as pd
+import torch
+from torch import nn
+from torchgeo.datasets.utils import Path
+
+from ..datasets.image_store import ImageStore, open_store
+from ..datasets.image_table import ImageTable
+from ..datasets.table import CheckedTable, check_table
+from ..datasets.table_file import Columns
+from .base import PlacesDataModule
+
+
+class ImageTableDataModule(PlacesDataModule):
+    """LightningDataModule implementation for the ImageTable data set.
+
+    Splits are made in one of two ways:
+
+    * by a column of the table: *train_split*, *val_split* and *test_split* say which of
+      its values plays which role. Domains may then be in several splits: a sample keeps
+      its training domain in validation and test.
+    * by disjoint domains: *val_domains* and *test_domains* with *split_column* null.
+      All other domains are for training.
+
+    Prediction uses the test split.
+    """
+
+    def __init__(
+        self,
+        images: Path,
+        table: Path,
+        folder: str = '',
+        file_column: str = 'filename',
+        label_column: str = 'label',
+        split_column: str | None = 'split',
+        domain_column: str = 'domain',
+        lon_column: str | None = 'lon',
+        lat_column: str | None = 'lat',
+        train_split: str = 'train',
+        val_split: str = 'val',
+        test_split: str = 'test',
+        val_domains: Sequence[str | int] | int | None = None,
+        test_domains: Sequence[str | int] | int | None = None,
+        split_seed: int = 0,
+        min_samples: int = 1,
+        classes: Sequence[str] | None = None,
+        bands: Sequence[int] | None = None,
+        size: int | None = None,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        domains_per_batch: int | None = None,
+        mean: float | Sequence[float] = 0.0,
+        std: float | Sequence[float] = 255.0,
+        augmentations: list[nn.Module] | None = None,
+    ) -> None:
+        """Initialize a new ImageTableDataModule instance.
+
+        Args:
+            images: Folder or zip of images.
+            table: CSV or Parquet table, one row an image.
+            folder: Folder inside *images* in which the files of the table lie.
+            file_column: Column of files, relative to *folder*.
+            label_column: Column of labels, text or integers.
+            split_column: Column of splits. None: splits by domain.
+            domain_column: Column of domains.
+            lon_column: Column of longitudes in degrees WGS 84, None if there is none.
+            lat_column: Column of latitudes in degrees WGS 84, None if there is none.
+            train_split: Value of *split_column* for training.
+            val_split: Value of *split_column* for validation.
+            test_split: Value of *split_column* for test and prediction.
+            val_domains: Names of the validation domains, or how many to draw.
+            test_domains: Names of the test domains, or how many to draw.
+            split_seed: Seed of the draw of domains.
+            min_samples: Fewest training samples of a domain. Domains with fewer are left
+                out of training, and are not drawn, with a warning. Validation and test
+                domains given by name or by *split_column* are kept in any case.
+            classes: Class names, in the order of the labels. Default: all labels of the
+                table, sorted.
+            bands: Bands to load, counted from 1, in this order. Default: all.
+            size: Height and width in pixels to resize images to. Default: as stored.
+            batch_size: Size of each mini-batch.
+            num_workers: Number of workers for parallel data loading.
+            domains_per_batch: If given, each training batch holds this many domains
+                with equally many samples each. Default: plain shuffling.
+            mean: Mean to subtract from images, one value or one a channel.
+            std: Standard deviation to divide images by, one value or one a channel.
+            augmentations: Kornia augmentations of training batches, applied after
+                normalization.
+
+        Raises:
+            ValueError: If splits are asked for in both ways or in neither.
+        """
+        super().__init__(
+            ImageTable,
+            batch_size,
+            num_workers,
+            domains_per_batch,
+            mean,
+            std,
+            augmentations,
+            bands=bands,
+            size=size,
+        )
+        by_domain = (val_domains is not None, test_domains is not None)
+        if by_domain != (split_column is None,) * 2:
+            raise ValueError(
+                'give either split_column, or both val_domains and test_domains with'
+                f' split_column: null; found split_column={split_column!r},'
+                f' val_domains={val_domains!r}, test_domains={test_domains!r}'
+            )
+        self.images, self.table, self.folder = images, table, folder
+        self.columns = Columns(
+            file_column,
+            label_column,
+            split_column,
+            domain_column,
+            lon_column,
+            lat_column,
+        )
+        self.split_values = {'train': train_split, 'val': val_split, 'test': test_split}
+        self.val_domains, self.test_domains = val_domains, test_domains
+        self.split_seed, self.min_samples = split_seed, min_samples
+        self.class_names = classes
+        self._store: ImageStore | None = None
+        self._rows: CheckedTable | None = None
+
+    def configure_domains(self) -> None:
+        """Read and check the table once, and split it."""
+        if self._rows is None:
+            self._store = open_store(self.images)
+            rows = check_table(
+                self.table, self._store, self.columns, self.folder, self.class_names
+            )
+            if self.val_domains is not None and self.test_domains is not None:
+                rows = self._split_by_domain(rows, self.val_domains, self.test_domains)
+            self._rows = self._without_small_domains(rows)
+        self.domains = self._rows.domains
+        self.groups = self._rows.groups
+        self.classes = self._rows.classes
+
+    def make_dataset(self, split: str) -> ImageTable:
+        """Make the data set of one split.
+
+        Args:
+            split: One of 'train', 'val', 'test' or 'predict'.
+
+        Returns:
+            The data set.
+
+        Raises:
+            ValueError: If no row has the split.
+        """
+        assert self._store is not None and self._rows is not None
+        value = self.split_values['test' if split == 'predict' else split]
+        dataset_class = cast(type[ImageTable], self.dataset_class)
+        return dataset_class(self._store, self._rows, value, **self.kwargs)
+
+    def _split_by_domain(
+        self,
+        rows: CheckedTable,
+        val: Sequence[str | int] | int,
+        test: Sequence[str | int] | int,
+    ) -> CheckedTable:
+        """Give each row the split of its domain."""
+        counts = rows.frame['domain'].value_counts()
+        drawn = choose_domains(
+            sorted(counts.index),
+            {'test': test, 'val': val},
+            [name for name, count in counts.items() if count < self.min_samples],
+            self.split_seed,
+        )
+        splits = pd.Series(self.split_values['train'], rows.frame.index)
+        for split, names in drawn.items():
+            splits[rows.frame['domain'].isin(names)] = self.split_values[split]
+        return rows.with_splits(splits)
+
+    def _without_small_domains(self, rows: CheckedTable) -> CheckedTable:
+        """Leave training domains with too few samples out of training."""
+        train = self.split_values['train']
+        counts = rows.select(train)['domain'].value_counts().sort_index()
+        small = counts[counts < self.min_samples].index.tolist()
+        if len(small) == len(counts):
+            raise ValueError(
+                f'{self.table}: no training domain has min_samples={self.min_samples}'
+                f' samples, the largest has {counts.max()}'
+            )
+        if small:
+            warnings.warn(
+                f'{len(small)} domains with fewer than min_samples={self.min_samples}'
+                f' training samples are left out of training: {", ".join(small)}',
+                stacklevel=2,
+            )
+        frame = rows.frame
+        out = frame['domain'].isin(small) & (frame['split'] == train)
+        return rows.with_splits(frame['split'].mask(out, '')).trained_on(train)
+
+
+def choose_domains(
+    names: Sequence[str],
+    wanted: dict[str, Sequence[str | int] | int],
+    small: Iterable[str] = (),
+    seed: int = 0,
+) -> dict[str, list[str]]:
+    """Choose disjoint domains for splits and leave some for training.
+
+    Args:
+        names: All domains.
+        wanted: For each split the names of its domains, or how many to draw.
+        small: Domains that are not drawn (but may be named).
+        seed: Seed of the draw.
+
+    Returns:
+        For each split its domains.
+
+    Raises:
+        ValueError: If a domain is unknown or named twice, or too few are left to draw.
+    """
+    chosen: dict[str, list[str]] = {}
+    counts = {split: n for split, n in wanted.items() if isinstance(n, int)}
+    for split, listed in wanted.items():
+        if isinstance(listed, int):
+            continue
+        listed = [listed] if isinstance(listed, str) else listed
+        chosen[split] = [str(name) for name in listed]
+    taken = [name for split in chosen.values() for name in split]
+    if unknown := sorted(set(taken) - set(names)):
+        raise ValueError(f'no rows are of the domains {unknown}, found: {list(names)}')
+    if twice := sorted({name for name in taken if taken.count(name) > 1}):
+        raise ValueError(f'domains must be in one split only, found twice: {twice}')
+    if empty := [s for s in wanted if counts.get(s, 1) < 1 or chosen.get(s) == []]:
+        raise ValueError(f'the {empty[0]} split needs at least one domain')
+
+    left = sorted(set(names) - set(taken) - set(small))
+    if sum(counts.values()) >= len(left):
+        raise ValueError(
+            f'{len(left)} domains with enough samples are left, not enough to draw'
+            f' {counts} and to train on at least one'
+        )
+    generator = torch.Generator().manual_seed(seed)
+    order = [left[i] for i in torch.randperm(len(left), generator=generator).tolist()]
+    for split, count in counts.items():
+        chosen[split], order = sorted(order[:count]), order[count:]
+    return chosen
