@@ -16,7 +16,6 @@ lat). Two processes with ``--part 0/2`` and ``--part 1/2`` share the work.
 """
 
 import argparse
-import csv
 import itertools
 import json
 import time
@@ -192,9 +191,7 @@ class Run:
         for arm, extra in EXPERT_ARMS.items():
             self.seed_all()
             given = {k: v() if v_is_affinity(v) else v for k, v in extra.items()}
-            task = CoDEXClassificationTask(
-                expert_epochs=epochs, **self.common, **given
-            )
+            task = CoDEXClassificationTask(expert_epochs=epochs, **self.common, **given)
             stage1[arm] = self.fit(f'{arm}-stage1', task, epochs)
             yield f'{arm}-stage1'
         for arm, (source, extra) in SELECTOR_ARMS.items():

@@ -1,8 +1,142 @@
 # Copyright (c) torchgeo-experts contributors.
 # Licensed under the MIT License.
 
-"""Report of the EuroSAT benchmark."""
+"""The table and the figure of ``eurosat_countries.py``, from the files of its runs."""
+
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+#: Rows: name, arm, way to decide.
+ROWS = [
+    ('ERM', 'erm', ''),
+    ('experts, no consistency, uniform', 'experts', 'Uniform'),
+    ('experts, no consistency, selector', 'experts', ''),
+    ('CoDEX, uniform', 'codex', 'Uniform'),
+    ('CoDEX, selector', 'codex', ''),
+    ('CoDEX, selector, temperature 0.1', 'codex-cold', ''),
+    ('CoDEX, best-weighted expert', 'codex', 'BestWeighted'),
+    ('CoDEX handcrafted, uniform', 'codex-handcrafted', 'Uniform'),
+    ('CoDEX handcrafted, selector', 'codex-handcrafted', ''),
+    ('CoDEX D3G, uniform', 'codex-d3g', 'Uniform'),
+    ('CoDEX D3G, selector', 'codex-d3g', ''),
+    ('oracle of the experts, no consistency', 'experts', 'Oracle'),
+    ('oracle of the experts, CoDEX', 'codex', 'Oracle'),
+    ('ERM, top 2', 'erm', 'Top2'),
+    ('ERM, top 3', 'erm', 'Top3'),
+]
+#: Resamples of the countries for an interval.
+RESAMPLES = 10_000
 
 
-def report(args):
-    pass
+def read_countries(out: Path) -> pd.DataFrame:
+    """Read the accuracy of each unseen country: one row an arm, seed, country."""
+    frames = []
+    for path in sorted(out.glob('*/*/test/domains.csv')):
+        fold, seed = path.parts[-4].rsplit('-', 1)
+        frame = pd.read_csv(path)
+        frames.append(frame.assign(fold=fold, seed=int(seed), arm=path.parts[-3]))
+    return pd.concat(frames, ignore_index=True)
+
+
+def read_folds(out: Path) -> pd.DataFrame:
+    """Read the metrics of each test: one row an arm, seed, fold and split."""
+    rows = []
+    for path in sorted(out.glob('*/*/*/metrics.json')):
+        fold, seed = path.parts[-4].rsplit('-', 1)
+        keys = {'fold': fold, 'seed': int(seed), 'arm': path.parts[-3]}
+        split = {'split': path.parts[-2]}
+        rows.append(keys | split | json.loads(path.read_text()))
+    return pd.DataFrame(rows)
+
+
+def complete(countries: pd.DataFrame) -> pd.DataFrame:
+    """Keep the folds and seeds that all arms have run."""
+    arms = len({arm for _, arm, _ in ROWS})
+    done = countries.groupby(['fold', 'seed'])['arm'].transform('nunique') == arms
+    return countries[done]
+
+
+def interval(differences: np.ndarray) -> tuple[float, float]:
+    """Bootstrap the mean over countries: resample countries, not images."""
+    generator = np.random.default_rng(0)
+    shape = (RESAMPLES, len(differences))
+    means = differences[generator.integers(0, len(differences), shape)].mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def summarize(out: Path) -> pd.DataFrame:
+    """Make the table: one row an arm and way to decide, in percent."""
+    countries, folds = complete(read_countries(out)), read_folds(out)
+    erm = countries[countries['arm'] == 'erm'].set_index(['domain', 'seed'])
+    rows = []
+    for name, arm, rule in ROWS:
+        mine = countries[countries['arm'] == arm].set_index(['domain', 'seed'])
+        accuracy = 100 * mine[f'{rule}OverallAccuracy']
+        gain = accuracy - 100 * erm['OverallAccuracy'].loc[accuracy.index]
+        by_country = gain.groupby('domain').mean()
+        low, high = interval(by_country.to_numpy())
+        runs = folds[folds['arm'] == arm].merge(
+            mine.reset_index()[['fold', 'seed']].drop_duplicates()
+        )
+        unseen, seen = (runs[runs['split'] == s] for s in ('test', 'id_test'))
+        rows.append(
+            {
+                'arm': name,
+                'overall': np.average(accuracy, weights=mine['samples']),
+                'balanced': 100 * unseen[f'test_{rule}AverageAccuracy'].mean(),
+                'mean country': accuracy.groupby('domain').mean().mean(),
+                'worst country': accuracy.groupby('domain').mean().min(),
+                'in distribution': 100 * seen[f'test_{rule}OverallAccuracy'].mean(),
+                'to ERM': by_country.mean(),
+                'low': low,
+                'high': high,
+                'seeds': ' '.join(f'{v:+.1f}' for v in gain.groupby('seed').mean()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Render the table."""
+    columns = [
+        'overall',
+        'balanced',
+        'mean country',
+        'worst country',
+        'in distribution',
+    ]
+    header = ['arm', *columns, 'to ERM, mean country [95 %]', 'each seed']
+    lines = [header, ['---', *['--:'] * (len(header) - 1)]]
+    for row in table.to_dict('records'):
+        difference = f'{row["to ERM"]:+.1f} [{row["low"]:+.1f}, {row["high"]:+.1f}]'
+        values = [f'{row[column]:.1f}' for column in columns]
+        lines.append([row['arm'], *values, difference, row['seeds']])
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Draw the paired differences to ERM with their intervals."""
+    shown = table[~table['arm'].str.contains('ERM|oracle')][::-1]
+    figure, axes = plt.subplots(figsize=(6.5, 3.2), layout='constrained')
+    errors = [shown['to ERM'] - shown['low'], shown['high'] - shown['to ERM']]
+    axes.errorbar(shown['to ERM'], shown['arm'], xerr=errors, fmt='o', capsize=3)
+    axes.axvline(0, color='gray', lw=0.8)
+    axes.set_xlabel('points of mean-country accuracy above ERM, unseen countries')
+    axes.grid(axis='x', alpha=0.3)
+    return figure
+
+
+def report(args: argparse.Namespace) -> None:
+    """Print the table and save it with its figure."""
+    table = summarize(args.out)
+    done = complete(read_countries(args.out))[['fold', 'seed']].drop_duplicates()
+    print(f'{len(done)} complete folds and seeds\n\n{to_markdown(table)}')
+    table.to_csv(args.out / 'table.csv', index=False)
+    draw(table).savefig(args.out / 'eurosat_countries.png', dpi=150)

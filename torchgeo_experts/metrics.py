@@ -22,6 +22,11 @@ class Scores(NamedTuple):
     #: Scores of all samples together, scalars.
     overall: dict[str, Tensor]
 
+    def unsqueezed(self) -> 'Scores':
+        """Give a single group its dimension back, which torchmetrics takes off."""
+        groups = {name: values.reshape(-1) for name, values in self.groups.items()}
+        return Scores(self.samples.reshape(-1), groups, self.overall)
+
 
 class DomainScores(Metric):
     """Scores of each group of samples: domains, regions, cameras.

@@ -126,6 +126,47 @@ def plot_domain_scores(
     return figure
 
 
+def plot_comparison(
+    images: Tensor,
+    classes: Sequence[str],
+    scores: Mapping[str, Mapping[str, float]],
+    best: float,
+) -> Figure:
+    """Draw what classes look like in several places, and how well methods do there.
+
+    Args:
+        images: Images of values 0 to 1, shape (number of classes, places, 3, H, W).
+        classes: Names of the classes.
+        scores: For each method the accuracy of each domain.
+        best: Accuracy that no method can exceed.
+
+    Returns:
+        The figure.
+    """
+    figure = plt.figure(figsize=(9, 3.4), layout='constrained')
+    left, right = figure.subfigures(1, 2, width_ratios=[1.1, 1])
+    grid = left.subplots(*images.shape[:2], squeeze=False)
+    for row, name, shown in zip(grid, classes, images, strict=True):
+        for axes, image in zip(row, shown, strict=True):
+            axes.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy())
+            axes.set(xticks=[], yticks=[])
+        row[0].set_ylabel(name, fontsize=8)
+    left.suptitle('the same classes in different places', fontsize=9)
+
+    axes = right.subplots()
+    width = 0.8 / len(scores)
+    for number, (method, values) in enumerate(scores.items()):
+        positions = torch.arange(len(values)) + (number + 0.5) * width - 0.4
+        axes.bar(positions.tolist(), list(values.values()), width, label=method)
+        axes.set_xticks(range(len(values)), labels=list(values), rotation=45)
+    axes.axhline(best, color='gray', ls='--', lw=1, label='best possible')
+    axes.tick_params(labelsize=7)
+    axes.set_ylim(0, 1)
+    axes.legend(fontsize=7, ncols=3, loc='lower right')
+    right.suptitle('accuracy in places never seen', fontsize=9)
+    return figure
+
+
 def _name_axis(axes: Axes, which: str, names: Sequence[str]) -> None:
     if len(names) > MOST_NAMES:
         return

@@ -3,12 +3,60 @@
 
 """Samplers that know domains and ranks."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sized
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DistributedSampler
+
+
+def this_rank() -> tuple[int, int]:
+    """Tell the number of ranks and this one's.
+
+    Returns:
+        Those of the process group, or (1, 0) where there is none.
+    """
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_world_size(), dist.get_rank()
+    return 1, 0
+
+
+def run_seed() -> int:
+    """Tell the seed of the run, as Lightning announces it to all processes.
+
+    Returns:
+        The seed given to ``seed_everything``, 0 if there was none.
+    """
+    return int(os.environ.get('PL_GLOBAL_SEED', 0))
+
+
+class ShuffleSampler(DistributedSampler[int]):
+    """Shuffle samples by the run's seed and the epoch alone.
+
+    PyTorch's own shuffling depends on what else has drawn random numbers before, so that
+    a resumed run would see other batches. It is a
+    :class:`~torch.utils.data.DistributedSampler` with one process too: Lightning leaves
+    it in place and announces epochs to it.
+    """
+
+    def __init__(self, dataset: Sized) -> None:
+        """Initialize a new ShuffleSampler instance.
+
+        Args:
+            dataset: Data set to draw from. With several ranks, samples that cannot be
+                shared out equally are left out of an epoch.
+        """
+        replicas, rank = this_rank()
+        super().__init__(
+            dataset,  # type: ignore[arg-type]
+            replicas,
+            rank,
+            shuffle=True,
+            seed=run_seed(),
+            drop_last=True,
+        )
 
 
 class DomainBalancedSampler(DistributedSampler[int]):
@@ -28,7 +76,7 @@ class DomainBalancedSampler(DistributedSampler[int]):
         domains: Tensor,
         batch_size: int,
         domains_per_batch: int,
-        seed: int = 0,
+        seed: int | None = None,
         num_replicas: int | None = None,
         rank: int | None = None,
     ) -> None:
@@ -39,7 +87,7 @@ class DomainBalancedSampler(DistributedSampler[int]):
                 outside the training domains (-1) are never drawn.
             batch_size: Samples a batch and rank.
             domains_per_batch: Domains a batch.
-            seed: Seed of the order, the same on every rank.
+            seed: Seed of the order, the same on every rank. Default: the run's.
             num_replicas: Number of ranks. Default: read from the process group.
             rank: This rank. Default: read from the process group.
 
@@ -48,11 +96,10 @@ class DomainBalancedSampler(DistributedSampler[int]):
                 domains with samples than a batch needs, or too few samples for one
                 batch a rank.
         """
-        distributed = dist.is_available() and dist.is_initialized()
-        if num_replicas is None:
-            num_replicas = dist.get_world_size() if distributed else 1
-        if rank is None:
-            rank = dist.get_rank() if distributed else 0
+        world = this_rank()
+        num_replicas = world[0] if num_replicas is None else num_replicas
+        rank = world[1] if rank is None else rank
+        seed = run_seed() if seed is None else seed
         self.members = {
             int(d): (domains == d).nonzero().flatten()
             for d in domains.unique()

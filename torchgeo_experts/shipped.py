@@ -19,7 +19,9 @@ def config_dir() -> Path:
     for folder in (package / 'configs', package.parent / 'configs'):
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(f'{package} was installed without its configs: reinstall it')
+    raise FileNotFoundError(
+        f'{package} was installed without its configs: reinstall it'
+    )
 
 
 def config_names() -> list[str]:

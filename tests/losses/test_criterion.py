@@ -59,10 +59,7 @@ class TestLabels:
         logits, target = torch.randn(6, 1, 3, 3), torch.randint(0, 2, (6, 3, 3))
         criterion = make_criterion('binary', 'bce', pos_weight=3.0)
         expected = F.binary_cross_entropy_with_logits(
-            logits[:, 0],
-            target.float(),
-            pos_weight=torch.tensor(3.0),
-            reduction='none',
+            logits[:, 0], target.float(), pos_weight=torch.tensor(3.0), reduction='none'
         ).mean((1, 2))
         torch.testing.assert_close(criterion(logits, target), expected)
         right = (logits[:, 0] >= 0) == target.bool()

@@ -72,4 +72,6 @@ class TestSigmoidFocal:
         weight = torch.tensor([5.0, 0.5])
         factor = torch.where(target == 1, weight[:, None], 1.0)
         expected = factor * sigmoid_focal(logits, target)
-        torch.testing.assert_close(sigmoid_focal(logits, target, weight=weight), expected)
+        torch.testing.assert_close(
+            sigmoid_focal(logits, target, weight=weight), expected
+        )

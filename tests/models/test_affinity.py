@@ -23,7 +23,12 @@ def build(affinity: Affinity) -> Affinity:
     return affinity
 
 
-ALL = [LearnedAffinity(), HandcraftedAffinity(), D3GAffinity(), D3GAffinity('embedding')]
+ALL = [
+    LearnedAffinity(),
+    HandcraftedAffinity(),
+    D3GAffinity(),
+    D3GAffinity('embedding'),
+]
 
 
 @pytest.mark.parametrize('affinity', ALL, ids=lambda a: str(a.to_config()['init_args']))

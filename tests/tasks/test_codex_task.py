@@ -17,13 +17,18 @@ from torchgeo_experts import CoDEXClassificationTask, D3GAffinity, HandcraftedAf
 
 def trainer(epochs: int, **kwargs: Any) -> Trainer:
     quiet = {'enable_progress_bar': False, 'enable_model_summary': False}
-    warnings.filterwarnings('ignore', module='lightning|torch')
+    warnings.filterwarnings('ignore', module=r'lightning|torch\.')
     return Trainer(accelerator='cpu', max_epochs=epochs, **quiet, **kwargs)
 
 
 def make(**kwargs: Any) -> CoDEXClassificationTask:
     seed_everything(0, verbose=False)
-    arguments = {'model': 'test_resnet', 'num_classes': 3, 'expert_epochs': 2, 'lr': 1e-3}
+    arguments = {
+        'model': 'test_resnet',
+        'num_classes': 3,
+        'expert_epochs': 2,
+        'lr': 1e-3,
+    }
     return CoDEXClassificationTask(**arguments | kwargs)
 
 
@@ -54,7 +59,9 @@ class TestStages:
         trainer(2).fit(task, datamodule=toy)
         for part in ('model.backbone', 'model.experts', 'expert_training.affinity'):
             # Batch statistics too.
-            assert state(task, part) and not changed(state(first, part), state(task, part))
+            assert state(task, part) and not changed(
+                state(first, part), state(task, part)
+            )
         assert changed(state(first, 'model.selector'), state(task, 'model.selector'))
 
     def test_one_fit_is_two_runs(self, toy: ToyDataModule) -> None:
@@ -221,7 +228,9 @@ class TestArguments:
         train = toy.make_dataset('train')
         train.domain[7] = -1
         toy.make_dataset = lambda split: train  # type: ignore[method-assign]
-        with pytest.raises(ValueError, match=r'1 of 10 .* outside 0\.\.2 \(found \[-1\]'):
+        with pytest.raises(
+            ValueError, match=r'1 of 10 .* outside 0\.\.2 \(found \[-1\]'
+        ):
             trainer(1).fit(make(), datamodule=toy)
 
     @pytest.mark.parametrize(

@@ -73,7 +73,9 @@ def test_checkpoint_needs_no_argument(toy: ToyDataModule) -> None:
     run = trainer(1)
     run.fit(task, datamodule=toy)
     run.save_checkpoint('run.ckpt')
-    loaded = DomainClassificationTask.load_from_checkpoint('run.ckpt', weights_only=True)
+    loaded = DomainClassificationTask.load_from_checkpoint(
+        'run.ckpt', weights_only=True
+    )
     assert isinstance(loaded.objective, ERM)
     for key, value in task.state_dict().items():
         assert loaded.state_dict()[key].equal(value)

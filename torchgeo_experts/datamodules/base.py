@@ -11,13 +11,13 @@ import kornia.augmentation as K
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 from torchgeo.datamodules import NonGeoDataModule
 from torchgeo.datasets import NonGeoDataset
 from torchgeo.datasets.utils import Sample
 
 from ..domains import Domains
-from ..samplers import DomainBalancedSampler
+from ..samplers import DomainBalancedSampler, ShuffleSampler
 
 #: Splits that each stage of a trainer needs.
 STAGE_SPLITS = {
@@ -146,13 +146,15 @@ class PlacesDataModule(NonGeoDataModule, ABC):
                 f' ({len(dataset)} samples): there would be no batch to train on'
             )
         if self.domains_per_batch is None:
-            return super()._dataloader_factory(split)
+            sampler: Sampler[int] = ShuffleSampler(dataset)
+        else:
+            sampler = DomainBalancedSampler(
+                dataset.domain, self.batch_size, self.domains_per_batch
+            )
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
-            sampler=DomainBalancedSampler(
-                dataset.domain, self.batch_size, self.domains_per_batch
-            ),
+            sampler=sampler,
             num_workers=self.num_workers,
             collate_fn=self.collate_fn,
             drop_last=True,

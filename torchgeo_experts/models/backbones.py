@@ -4,7 +4,7 @@
 """Backbones: what the expert heads and the selector read."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import timm
 import torch
@@ -33,7 +33,7 @@ class Backbone(nn.Module):
     """
 
     #: The network.
-    body: nn.Module
+    body: Any
     #: Number of features that a head reads.
     out_features: int
     #: Number of channels of each map of the pyramid.

@@ -17,7 +17,7 @@ from torchgeo.tasks import BaseTask
 from ..losses import Criterion, make_criterion
 from ..models import Backbone, ExpertBank, Features
 from ..objectives import Objective, Step
-from .epochs import RepeatableEpochs
+from .seeds import RepeatableSteps
 from .figures import log_sample
 from .padding import count_own
 from .reports import MODEL, DomainReports
@@ -25,7 +25,7 @@ from .reports import MODEL, DomainReports
 Stage = Literal['train', 'val', 'test']
 
 
-class DomainTask(RepeatableEpochs, DomainReports, BaseTask, ABC):
+class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
     """Base class of tasks that know domains.
 
     A subclass says how its network is made and what a training step minimizes.
@@ -117,7 +117,7 @@ class DomainTask(RepeatableEpochs, DomainReports, BaseTask, ABC):
         return batch[self.target_key]
 
     def on_before_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:
-        """Refuse training samples of no training domain, while they are on the CPU.
+        """Seed the step; refuse samples of no training domain, still on the CPU.
 
         Args:
             batch: A batch.
@@ -132,7 +132,7 @@ class DomainTask(RepeatableEpochs, DomainReports, BaseTask, ABC):
         """
         if self.trainer.training and 'domain' in self.objective.requires:
             check_training_domains(batch, self.hparams['num_domains'])
-        return batch
+        return super().on_before_batch_transfer(batch, dataloader_idx)
 
     # Steps ----------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from torchgeo.tasks.mixins import ClassificationMixin
 
 from ..metrics import DomainScores, Scores, worst
 from ..plots import plot_domain_scores
-from .epochs import CHECKPOINT_KEY
+from .seeds import CHECKPOINT_KEY
 from .figures import save_figure
 from .tables import write_domains
 
@@ -127,7 +127,7 @@ class DomainReports(ClassificationMixin):
 
     def _log_domains(self, prefix: str, metric: DomainScores) -> Scores:
         """Log the worst and the mean of all domains, and start anew."""
-        scores = metric.compute()
+        scores: Scores = metric.compute().unsqueezed()
         metric.reset()
         for name, values in scores.groups.items():
             self.log(f'{prefix}WorstDomain{name}', worst(values))

@@ -28,7 +28,7 @@ def write_domains(
     """
     samples = tables[''].samples.tolist()
     columns = {
-        f'{rule}{name}': values.tolist()
+        f'{rule}{name}': [round(v, 6) for v in values.tolist()]
         for rule, table in tables.items()
         for name, values in table.groups.items()
     }
