@@ -13,7 +13,6 @@ from torchgeo.datasets import NonGeoDataset
 from torchgeo_experts.datamodules.base import PlacesDataModule
 from torchgeo_experts.domains import Domains
 
-
 torch.set_num_threads(1)  # small batches: threads would only wait for each other
 
 

@@ -11,7 +11,8 @@ from sklearn.metrics import (
     jaccard_score,
 )
 from torch import Tensor
-from torchmetrics.functional import accuracy, f1_score as torch_f1
+from torchmetrics.functional import accuracy
+from torchmetrics.functional import f1_score as torch_f1
 
 from torchgeo_experts.metrics import DomainScores, GroupMeans, worst
 

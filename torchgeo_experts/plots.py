@@ -144,7 +144,7 @@ def plot_comparison(
         The figure.
     """
     figure = plt.figure(figsize=(9, 3.4), layout='constrained')
-    left, right = figure.subfigures(1, 2, width_ratios=[1.1, 1])
+    left, right = figure.subfigures(1, 2, width_ratios=[1.1, 1]).tolist()
     grid = left.subplots(*images.shape[:2], squeeze=False)
     for row, name, shown in zip(grid, classes, images, strict=True):
         for axes, image in zip(row, shown, strict=True):

@@ -29,7 +29,7 @@ def run_seed() -> int:
     Returns:
         The seed given to ``seed_everything``, 0 if there was none.
     """
-    return int(os.environ.get('PL_GLOBAL_SEED', 0))
+    return int(os.environ.get('PL_GLOBAL_SEED', '0'))
 
 
 class ShuffleSampler(DistributedSampler[int]):

@@ -31,7 +31,7 @@ def test_metrics_are_those_of_torchgeo(toy: ToyDataModule) -> None:
     ours = make()
     theirs = Classification(model='test_resnet', num_classes=3)
     body = {k: v for k, v in ours.model.backbone.body.state_dict().items()}
-    missing, unexpected = theirs.model.load_state_dict(body, strict=False)
+    _, unexpected = theirs.model.load_state_dict(body, strict=False)
     assert not unexpected
     classifier = theirs.model.get_classifier()
     assert isinstance(classifier, nn.Linear)

@@ -5,7 +5,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import kornia.augmentation as K
 import torch
@@ -93,7 +93,7 @@ class PlacesDataModule(NonGeoDataModule, ABC):
         if augmentations:
             self.train_aug = K.AugmentationSequential(
                 K.Normalize(self.mean, self.std),
-                *augmentations,
+                *cast(list[Any], augmentations),
                 data_keys=None,
                 keepdim=True,
             )

@@ -17,10 +17,10 @@ from torchgeo.tasks import BaseTask
 from ..losses import Criterion, make_criterion
 from ..models import Backbone, ExpertBank, Features
 from ..objectives import Objective, Step
-from .seeds import RepeatableSteps
 from .figures import log_sample
 from .padding import count_own
 from .reports import MODEL, DomainReports
+from .seeds import RepeatableSteps
 
 Stage = Literal['train', 'val', 'test']
 
@@ -237,22 +237,20 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
     def _evaluate(
         self, stage: Stage, batch: Sample, batch_idx: int, dataloader_idx: int
     ) -> tuple[Sample, Features, Tensor]:
-        """Predict a batch and log its risk, without samples that are padding."""
+        """Predict a batch, leave out samples that are padding, and log the risk."""
         loaders = getattr(self.trainer, f'{stage}_dataloaders')
         loader = loaders[dataloader_idx] if isinstance(loaders, Sequence) else loaders
         size = count_own(loader, batch_idx, len(batch['image']))
-        own = {k: v[:size] for k, v in batch.items()} if size else batch
+        features = self.model.backbone(batch['image'])
+        logits = self.model.predict(features)[:size]
+        pyramid = [maps[:size] for maps in features.pyramid]
+        features = Features(features.head[:size], pyramid)
+        own = {key: values[:size] for key, values in batch.items()}
 
-        features = self.model.backbone(own['image'])
-        logits = self.model.predict(features)
         target = self.target(own)
-        risk = self.criterion(logits, target)
-        # A batch of padding alone weighs nothing.
-        self.log(f'{stage}_loss', risk.mean(), batch_size=size, sync_dist=True)
-        if not size:
-            own = {k: v[:0] for k, v in own.items()}
-            logits, target = logits[:0], target[:0]
-            features = Features(features.head[:0], [p[:0] for p in features.pyramid])
+        risk = getattr(self, f'{stage}_risk')
+        risk.update(self.criterion(logits, target))
+        self.log(f'{stage}_loss', risk, on_step=False, on_epoch=True)
         if size:
             getattr(self, f'{stage}_metrics').update(self._scores(logits), target)
         return own, features, logits

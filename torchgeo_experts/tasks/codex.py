@@ -25,8 +25,8 @@ from ..models.weights import read_checkpoint, with_prefix
 from ..objectives import ExpertTraining, Objective, SelectorTraining
 from ..plots import plot_affinity, plot_mixture_weights
 from .base import DomainTask
-from .seeds import CHECKPOINT_KEY
 from .figures import save_figure
+from .seeds import CHECKPOINT_KEY
 from .tables import write_weights
 
 

@@ -11,11 +11,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from torchgeo.datasets.utils import Sample
 from torchgeo.tasks.mixins import ClassificationMixin
+from torchmetrics import MeanMetric
 
 from ..metrics import DomainScores, Scores, worst
 from ..plots import plot_domain_scores
-from .seeds import CHECKPOINT_KEY
 from .figures import save_figure
+from .seeds import CHECKPOINT_KEY
 from .tables import write_domains
 
 #: Name of the group of samples whose place is no training domain, where the datamodule
@@ -37,6 +38,8 @@ class DomainReports(ClassificationMixin):
     domain_names: tuple[str, ...] = ()
     #: Names of the evaluation groups.
     group_names: tuple[str, ...] = (UNSEEN,)
+    #: Folder for tables and figures: that of the logger, else the default root.
+    report_dir: Path
 
     @property
     def num_outputs(self) -> int:
@@ -58,6 +61,8 @@ class DomainReports(ClassificationMixin):
         self.train_scores = self.new_scores()
         self.val_scores = self.new_scores()
         self.test_scores = nn.ModuleDict()
+        # Lightning's own mean of logged values is off where ranks differ in samples.
+        self.val_risk, self.test_risk = MeanMetric(), MeanMetric()
 
     def new_scores(self) -> DomainScores:
         """Make a metric that scores each group."""
@@ -122,6 +127,8 @@ class DomainReports(ClassificationMixin):
                 overall = scores.overall.items()
                 self.log_dict({f'test_{prefix}{name}': v for name, v in overall})
             tables[prefix] = scores
+        # Read on every rank: Lightning agrees with the others on it.
+        self.report_dir = Path(self.trainer.log_dir or self.trainer.default_root_dir)
         if tables:
             self._write_domains(tables)
 
@@ -133,11 +140,6 @@ class DomainReports(ClassificationMixin):
             self.log(f'{prefix}WorstDomain{name}', worst(values))
             self.log(f'{prefix}MeanDomain{name}', values.nanmean())
         return scores
-
-    @property
-    def report_dir(self) -> Path:
-        """Folder for tables and figures: that of the logger, else the default root."""
-        return Path(self.trainer.log_dir or self.trainer.default_root_dir)
 
     @rank_zero_only
     def _write_domains(self, tables: dict[str, Scores]) -> None:

@@ -3,11 +3,15 @@
 
 """Training steps that can be repeated."""
 
+import warnings
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from torchgeo.datasets.utils import Sample
+
+# Lightning points out that batches pass through the task, which is meant here.
+warnings.filterwarnings('ignore', 'You have overridden `on_before_batch_transfer`')
 
 #: Key of this package's entries in a checkpoint.
 CHECKPOINT_KEY = 'torchgeo_experts'

@@ -1,0 +1,54 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""Fit both stages of CoDEX and test, on two processes; run by test_ddp.py."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from conftest import ToyDataModule, ToyDataset
+from torchgeo_experts import CoDEXClassificationTask
+
+
+class OddDataModule(ToyDataModule):
+    """51 test samples: two processes cannot share them out equally."""
+
+    def make_dataset(self, split: str) -> ToyDataset:
+        return ToyDataset(split, size=50 if split == 'train' else 51)
+
+
+def main() -> None:
+    out = Path(sys.argv[1])
+    seed_everything(0)
+    task = CoDEXClassificationTask(
+        model='test_resnet', num_classes=3, expert_epochs=1, lr=1e-3
+    )
+    trainer = Trainer(
+        accelerator='cpu',
+        devices=2,
+        strategy=sys.argv[2],
+        max_epochs=2,
+        default_root_dir=out,
+        enable_progress_bar=False,
+        log_every_n_steps=1,
+    )
+    trainer.fit(task, datamodule=OddDataModule(batch_size=4))
+    rank = trainer.global_rank
+    sums = {k: v.double().sum().item() for k, v in task.named_parameters()}
+    (out / f'weights-{rank}.json').write_text(json.dumps(sums))
+    val = {k: float(v) for k, v in trainer.callback_metrics.items() if 'val' in k}
+    (out / f'val-{rank}.json').write_text(json.dumps(val))
+    trainer.save_checkpoint(out / 'last.ckpt')
+    (result,) = trainer.test(task, datamodule=OddDataModule(batch_size=4))
+    (out / f'test-{rank}.json').write_text(json.dumps(result))
+
+
+if __name__ == '__main__':
+    torch.set_num_threads(1)
+    main()

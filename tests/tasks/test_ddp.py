@@ -1,0 +1,54 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lightning.pytorch import Trainer
+
+from run_ddp import OddDataModule
+from torchgeo_experts import CoDEXClassificationTask
+
+SCRIPT = Path(__file__).with_name('run_ddp.py')
+
+
+@pytest.mark.slow
+def test_two_processes_agree_with_one(tmp_path: Path) -> None:
+    strategy = 'ddp_find_unused_parameters_true'
+    command = [sys.executable, str(SCRIPT), str(tmp_path), strategy]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+
+    def read(name: str, rank: int) -> dict[str, float]:
+        found: dict[str, float] = json.loads(
+            (tmp_path / f'{name}-{rank}.json').read_text()
+        )
+        return found
+
+    # Gradients of both stages were shared: the selector's too.
+    assert read('weights', 0) == read('weights', 1)
+    assert read('val', 0) == read('val', 1)
+    loaded = CoDEXClassificationTask.load_from_checkpoint(tmp_path / 'last.ckpt')
+    assert loaded.model.selector.linear.weight.any()
+    quiet = {'enable_progress_bar': False, 'logger': False}
+    one = Trainer(accelerator='cpu', **quiet)
+    (expected,) = one.test(loaded, datamodule=OddDataModule(batch_size=4))
+    assert read('test', 0) == pytest.approx(expected, nan_ok=True, abs=1e-6)
+    (expected,) = one.validate(loaded, datamodule=OddDataModule(batch_size=4))
+    found = read('val', 0)
+    assert {k: found[k] for k in expected} == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_other_strategies_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), str(tmp_path), 'ddp']
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode
+    assert "set trainer.strategy to 'ddp_find_unused_parameters_true'" in done.stderr
