@@ -17,7 +17,9 @@ def test_round_trip_keeps_class_and_arguments() -> None:
 
 
 def test_nested_modules_are_written_down() -> None:
-    config = ExpertTraining(D3GAffinity(fixed_share=0.1), 2.0).to_config()
+    config = ExpertTraining(
+        D3GAffinity(fixed_share=0.1), consistency_weight=2.0
+    ).to_config()
     made = from_config(config, Objective)
     assert isinstance(made, ExpertTraining) and made.consistency_weight == 2
     assert isinstance(made.affinity, D3GAffinity) and made.affinity.fixed_share == 0.1

@@ -16,23 +16,38 @@ from .base import Objective, Outcome, Step
 class ExpertTraining(Objective):
     r"""Stage 1 of CoDEX: experts that are right and serve similar domains (section 3.1).
 
-    :math:`\mathcal L_{domain} + \lambda \mathcal L_{con}`, equations 1 and 2: each
-    sample's own expert, and the mixture of all others by affinity to its domain. As in
-    the published code, logits are mixed, and no gradient is stopped.
+    :math:`\lambda_{dom} \mathcal L_{domain} + \lambda_{con} \mathcal L_{con}`, equations 1
+    and 2: each sample's own expert, and the mixture of all others by affinity to its
+    domain. As in the published code, logits are mixed, and no gradient is stopped.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({'domain'})
 
-    def __init__(self, affinity: Affinity, consistency_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        affinity: Affinity,
+        domain_weight: float = 1.0,
+        consistency_weight: float = 1.0,
+    ) -> None:
         """Initialize a new ExpertTraining instance.
 
         Args:
             affinity: Affinity between domains.
+            domain_weight: Weight of the domain loss. CoDEX, section 3.3: 1.
             consistency_weight: Weight of the consistency loss. CoDEX, section 3.3: 1. With
                 0 it is not computed, and experts only learn their own domain.
+
+        Raises:
+            ValueError: If both weights are 0.
         """
         super().__init__()
+        if not (domain_weight or consistency_weight):
+            raise ValueError(
+                'domain_weight and consistency_weight are both 0: the experts would'
+                ' learn nothing'
+            )
         self.affinity = affinity
+        self.domain_weight = domain_weight
         self.consistency_weight = consistency_weight
 
     def forward(self, step: Step) -> Outcome:
@@ -40,7 +55,8 @@ class ExpertTraining(Objective):
         features = step.net.backbone(step.image).head
         experts: ExpertBank = step.net.experts
         logits = experts(features, step.domain)
-        terms = {'domain': step.criterion(logits, step.target).mean()}
+        risk = step.criterion(logits, step.target)
+        terms = {'domain': self.domain_weight * risk.mean()}
         # A single expert has no other one to agree with.
         if self.consistency_weight and experts.num_domains > 1:
             others = experts.mix(features, self.affinity(step.domain))

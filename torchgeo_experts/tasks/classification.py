@@ -140,6 +140,7 @@ class CoDEXClassificationTask(ClassificationParts, CoDEXTask):
         num_domains: int | None = None,
         expert_epochs: int = 50,
         affinity: Affinity | None = None,
+        domain_weight: float = 1.0,
         consistency_weight: float = 1.0,
         accuracy_weight: float = 1.0,
         mixture_weight: float = 1.0,
@@ -180,7 +181,9 @@ class CoDEXClassificationTask(ClassificationParts, CoDEXTask):
             expert_epochs: Epochs of the first stage. All further epochs, up to the
                 trainer's ``max_epochs``, train the selector.
             affinity: Affinity between domains. Default: the learned one of the paper.
-            consistency_weight: Weight of the consistency loss (equation 2).
+            domain_weight: Weight of the domain loss (equation 1).
+            consistency_weight: Weight of the consistency loss (equation 2). With 0 it is
+                not computed, and experts learn their own domain only.
             accuracy_weight: Weight of the accuracy prediction loss (equation 3).
             mixture_weight: Weight of the mixture supervision loss (equation 4). The
                 paper has 1, its published code 0.9.

@@ -65,8 +65,9 @@ class CoDEXTask(DomainTask):
         """Initialize the model, as far as the number of domains allows."""
         (given,) = self._given_affinity or (None,)
         affinity = LearnedAffinity() if given is None else from_config(given, Affinity)
-        weights = self.hparams['consistency_weight']
-        self.expert_training = ExpertTraining(affinity, weights)
+        self.expert_training = ExpertTraining(
+            affinity, self.hparams['domain_weight'], self.hparams['consistency_weight']
+        )
         self.selector_training = SelectorTraining(
             self.hparams['accuracy_weight'],
             self.hparams['mixture_weight'],
