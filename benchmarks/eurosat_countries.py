@@ -26,13 +26,13 @@ from typing import Any, ClassVar
 
 import pandas as pd
 import torch
-from eurosat_report import report
 from kornia.augmentation import RandomHorizontalFlip, RandomVerticalFlip
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
+from eurosat_report import report
 from torchgeo_experts import (
     CoDEXClassificationTask,
     D3GAffinity,

@@ -6,6 +6,7 @@
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -144,7 +145,8 @@ def plot_comparison(
         The figure.
     """
     figure = plt.figure(figsize=(9, 3.4), layout='constrained')
-    left, right = figure.subfigures(1, 2, width_ratios=[1.1, 1]).tolist()
+    sides = np.ravel(figure.subfigures(1, 2, width_ratios=[1.1, 1], squeeze=False))
+    left, right = sides
     grid = left.subplots(*images.shape[:2], squeeze=False)
     for row, name, shown in zip(grid, classes, images, strict=True):
         for axes, image in zip(row, shown, strict=True):

@@ -5,5 +5,6 @@
 
 from .base import PlacesDataModule
 from .image_table import ImageTableDataModule
+from .synthetic_earth import SyntheticEarthDataModule
 
-__all__ = ('ImageTableDataModule', 'PlacesDataModule')
+__all__ = ('ImageTableDataModule', 'PlacesDataModule', 'SyntheticEarthDataModule')

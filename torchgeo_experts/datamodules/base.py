@@ -31,8 +31,6 @@ STAGE_SPLITS = {
 class DomainDataset(Protocol):
     """What a data set tells about its samples without reading their images."""
 
-    #: Class names, in the order of the labels.
-    classes: Sequence[str]
     #: Training domain of each sample, int64, shape (N,), -1 for none of them.
     domain: Tensor
     #: Evaluation group of each sample, int64, shape (N,).

@@ -4,5 +4,6 @@
 """Data sets whose samples know their domain."""
 
 from .image_table import ImageTable
+from .synthetic_earth import SyntheticEarth
 
-__all__ = ('ImageTable',)
+__all__ = ('ImageTable', 'SyntheticEarth')

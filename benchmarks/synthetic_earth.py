@@ -1,0 +1,107 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""What experts are worth on SyntheticEarth, by the amount of shift.
+
+    python benchmarks/synthetic_earth.py --out results/synthetic_earth.csv
+
+Rows that are in the file already are not run again.
+"""
+
+import argparse
+import csv
+import itertools
+import logging
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import torch
+from lightning.pytorch import Trainer, seed_everything
+
+from torchgeo_experts import (
+    CoDEXClassificationTask,
+    DomainClassificationTask,
+    SyntheticEarth,
+    SyntheticEarthDataModule,
+)
+
+#: Amounts of shift, and seeds of Earth, network and batches.
+SHIFTS, SEEDS = (0.0, 0.5, 1.0), (0, 1, 2)
+#: Epochs of one model and of the experts, and of the selector.
+EPOCHS, SELECTOR_EPOCHS = 12, 4
+#: Columns of the result: ways to decide, by the prefix of their metrics.
+WAYS = {'CoDEX': '', 'uniform': 'Uniform', 'oracle': 'Oracle'}
+
+
+def run(shift: float, seed: int) -> dict[str, float]:
+    """Train and test one model and CoDEX, with the same batches."""
+    result: dict[str, float] = {}
+    common = {'model': 'test_resnet', 'num_classes': 6, 'loss': 'focal', 'lr': 1e-3}
+    seed_everything(seed, verbose=False)
+    erm = DomainClassificationTask(**common)
+    metrics = fit_and_test(erm, EPOCHS, shift, seed)
+    result['ERM'] = metrics['test_OverallAccuracy']
+    result['ERM top 2'] = metrics['test_Top2OverallAccuracy']
+    seed_everything(seed, verbose=False)
+    codex = CoDEXClassificationTask(expert_epochs=EPOCHS, temperature=0.1, **common)
+    metrics = fit_and_test(codex, EPOCHS + SELECTOR_EPOCHS, shift, seed)
+    for name, prefix in WAYS.items():
+        result[name] = metrics[f'test_{prefix}OverallAccuracy']
+    return result
+
+
+def fit_and_test(
+    task: DomainClassificationTask | CoDEXClassificationTask,
+    epochs: int,
+    shift: float,
+    seed: int,
+) -> dict[str, float]:
+    """Train on some places, test on others."""
+    trainer = Trainer(
+        accelerator='cpu',
+        max_epochs=epochs,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir='results/synthetic_earth',
+    )
+    data = SyntheticEarthDataModule(shift=shift, seed=seed)
+    trainer.fit(task, datamodule=data)
+    (metrics,) = trainer.test(task, datamodule=data, verbose=False)
+    return dict(metrics)
+
+
+def main() -> None:
+    """Run what is missing and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--out', type=Path, required=True)
+    args = parser.parse_args()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    warnings.filterwarnings('ignore')
+    logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
+
+    done = pd.read_csv(args.out) if args.out.exists() else pd.DataFrame()
+    for seed, shift in itertools.product(SEEDS, SHIFTS):
+        if len(done) and ((done['shift'] == shift) & (done['seed'] == seed)).any():
+            continue
+        row = {'shift': shift, 'seed': seed} | run(shift, seed)
+        new = not args.out.exists()
+        with args.out.open('a', newline='') as file:
+            writer = csv.DictWriter(file, row)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    table = 100 * pd.read_csv(args.out).set_index(['shift', 'seed'])
+    table['CoDEX - ERM'] = table['CoDEX'] - table['ERM']
+    best = 100 * SyntheticEarth('val').best_accuracy
+    print(table.round(1).to_string())
+    print(table.groupby('shift').agg(['mean', 'std']).round(1).to_string())
+    print(f'best possible: {best:.1f}')
+
+
+if __name__ == '__main__':
+    main()
