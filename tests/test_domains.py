@@ -101,7 +101,8 @@ class TestCheckCoordinates:
 
     def test_accepted(self) -> None:
         lon = torch.tensor([180, -180, 0, math.nan])
-        check_coordinates(lon, torch.tensor([90, -90, 0, math.nan]), list('abcd'))
+        lat = torch.tensor([90, -90, 0, math.nan])
+        assert len(Domains('abcd', lon, lat)) == 4
 
 
 class TestDomains:

@@ -117,6 +117,7 @@ class TestSplitsByColumn:
         datamodule.setup('fit')
         monkeypatch.setattr('pandas.read_csv', None)
         datamodule.setup('test')
+        assert datamodule.test_dataset is not None
 
     def test_unknown_label(self, root: Path) -> None:
         # Rows: header, 3 of Chile, 8 of France: the first b of the table is in row 3.

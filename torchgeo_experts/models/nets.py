@@ -3,13 +3,44 @@
 
 """Networks: a backbone with one head, or with one expert a domain and a selector."""
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
 from .backbones import Backbone, Features, freeze
 from .experts import ExpertBank
 
 
-class SingleNet(nn.Module):
+class Net(nn.Module, ABC):
+    """A backbone and what predicts from its features."""
+
+    #: The backbone.
+    backbone: Backbone
+
+    @abstractmethod
+    def predict(self, features: Features) -> Tensor:
+        """Predict from features.
+
+        Args:
+            features: What the backbone gave.
+
+        Returns:
+            Logits, shape (B, C, ...).
+        """
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Predict.
+
+        Args:
+            image: Images, shape (B, C, H, W) or (B, T, C, H, W).
+
+        Returns:
+            Logits, shape (B, C, ...).
+        """
+        return self.predict(self.backbone(image))
+
+
+class SingleNet(Net):
     """A backbone and one head for all domains."""
 
     def __init__(self, backbone: Backbone, head: ExpertBank) -> None:
@@ -24,29 +55,11 @@ class SingleNet(nn.Module):
         self.head = head
 
     def predict(self, features: Features) -> Tensor:
-        """Predict from features.
-
-        Args:
-            features: What the backbone gave.
-
-        Returns:
-            Logits, shape (B, C, ...).
-        """
+        """Predict from features with the one head."""
         return self.head.each(features.head, slice(0, 1)).squeeze(1)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Predict.
 
-        Args:
-            image: Images, shape (B, C, H, W) or (B, T, C, H, W).
-
-        Returns:
-            Logits, shape (B, C, ...).
-        """
-        return self.predict(self.backbone(image))
-
-
-class ExpertNet(nn.Module):
+class ExpertNet(Net):
     """A shared backbone, one expert head a training domain, and a selector (CoDEX)."""
 
     def __init__(
@@ -101,23 +114,5 @@ class ExpertNet(nn.Module):
         return (scores / self.temperature).softmax(dim=1)
 
     def predict(self, features: Features) -> Tensor:
-        """Predict from features with the mixture of experts.
-
-        Args:
-            features: What the backbone gave.
-
-        Returns:
-            Logits, shape (B, C, ...).
-        """
+        """Predict from features with the mixture of experts."""
         return self.experts.mix(features.head, self.mixture(features))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Predict with the mixture of experts.
-
-        Args:
-            image: Images, shape (B, C, H, W) or (B, T, C, H, W).
-
-        Returns:
-            Logits, shape (B, C, ...).
-        """
-        return self.predict(self.backbone(image))

@@ -3,6 +3,7 @@
 
 """What tasks tell about each domain: metrics, a table and figures."""
 
+import warnings
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,10 @@ from ..plots import plot_domain_scores
 from .figures import save_figure
 from .seeds import CHECKPOINT_KEY
 from .tables import write_domains
+
+# Metrics that share their state with another one of a collection believe that they were
+# never updated.
+warnings.filterwarnings('ignore', 'The ``compute`` method of metric')
 
 #: Name of the group of samples whose place is no training domain, where the datamodule
 #: names no groups.
