@@ -43,8 +43,17 @@ class ToyDataset(NonGeoDataset):
 class ToyDataModule(PlacesDataModule):
     """The toy data set with its places."""
 
-    def __init__(self, batch_size: int = 10, **kwargs: int) -> None:
-        super().__init__(ToyDataset, batch_size, mean=100.0, std=50.0, **kwargs)
+    def __init__(
+        self, batch_size: int = 10, domains_per_batch: int | None = None, **kwargs: int
+    ) -> None:
+        super().__init__(
+            ToyDataset,
+            batch_size,
+            domains_per_batch=domains_per_batch,
+            mean=100.0,
+            std=50.0,
+            **kwargs,
+        )
 
     def configure_domains(self) -> None:
         count = self.kwargs.get('places', 3)

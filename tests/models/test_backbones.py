@@ -8,6 +8,7 @@ import timm
 import torch
 from lightning.pytorch import Trainer
 from torch import nn
+from torchgeo.models import ResNet18_Weights
 from torchgeo.tasks import Classification
 
 from torchgeo_experts.models import TimmBackbone
@@ -76,6 +77,34 @@ def test_checkpoint_of_torchgeo_is_read(tmp_path: Path) -> None:
     expected = task.model.state_dict()
     for key, value in backbone.body.state_dict().items():
         assert value.equal(expected[key]), key
+
+
+def test_weights_of_torchgeo_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By enum and by name, without a download."""
+    torch.manual_seed(3)
+    source = timm.create_model('resnet18', in_chans=3)
+    weights = ResNet18_Weights.SENTINEL2_RGB_MOCO
+    monkeypatch.setattr(
+        type(weights), 'get_state_dict', lambda self, **_: dict(source.state_dict())
+    )
+    for given in (weights, str(weights)):
+        backbone = TimmBackbone('resnet18', weights=given)
+        for key, value in backbone.body.state_dict().items():
+            assert value.equal(source.state_dict()[key]), key
+
+
+def test_weights_of_other_bands_keep_a_new_input(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = timm.create_model('resnet18', in_chans=13)
+    weights = ResNet18_Weights.SENTINEL2_ALL_MOCO
+    monkeypatch.setattr(
+        type(weights), 'get_state_dict', lambda self, **_: dict(source.state_dict())
+    )
+    with pytest.warns(UserWarning, match='input channels'):
+        backbone = TimmBackbone('resnet18', weights=weights)
+    assert backbone.body.conv1.weight.shape[1] == 3
+    assert backbone.body.layer1[0].conv1.weight.equal(source.layer1[0].conv1.weight)
 
 
 def test_unknown_weights_are_refused() -> None:

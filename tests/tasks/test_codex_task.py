@@ -12,7 +12,12 @@ from lightning.pytorch import Trainer, seed_everything
 from torch import Tensor
 
 from conftest import ToyDataModule
-from torchgeo_experts import CoDEXClassificationTask, D3GAffinity, HandcraftedAffinity
+from torchgeo_experts import (
+    CoDEXClassificationTask,
+    D3GAffinity,
+    Domains,
+    HandcraftedAffinity,
+)
 
 
 def trainer(epochs: int, **kwargs: Any) -> Trainer:
@@ -197,6 +202,34 @@ class TestArguments:
         metrics = task.trainer.callback_metrics
         assert 'train_consistency_loss' not in metrics
         assert metrics['train_mixture_loss'].isfinite()
+
+    def test_batches_of_one_domain_train_all_experts(self) -> None:
+        toy = ToyDataModule(domains_per_batch=1)
+        task = make(num_domains=3)
+        before = state(task, 'model.experts')
+        trainer(1).fit(task, datamodule=toy)
+        after = task.model.experts.weight
+        for expert in range(3):
+            assert not after[expert].equal(before['model.experts.weight'][expert])
+
+    def test_domain_without_samples_learns_from_consistency_alone(
+        self, toy: ToyDataModule
+    ) -> None:
+        """Its expert serves others, but no sample calls it its own."""
+        for weight, learns in ((1.0, True), (0.0, False)):
+            task = make(num_domains=4, consistency_weight=weight, weight_decay=0.0)
+            before = task.model.experts.weight[3].clone()
+            toy.setup('fit')
+            names = [*(f'place {i}' for i in range(3)), 'empty']
+
+            def configure(module: ToyDataModule = toy, names: Any = names) -> None:
+                module.domains = Domains(names)
+                module.groups = (*names, 'far')
+                module.classes = ('dark', 'medium', 'bright')
+
+            toy.configure_domains = configure  # type: ignore[method-assign]
+            trainer(1).fit(task, datamodule=toy)
+            assert (not task.model.experts.weight[3].equal(before)) == learns
 
     def test_without_consistency_the_affinity_does_not_learn(
         self, toy: ToyDataModule
