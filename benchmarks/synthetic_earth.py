@@ -3,6 +3,10 @@
 
 """What experts are worth on SyntheticEarth, by the amount of shift.
 
+Beside the selector stands a rule that knows what no model is told: the climate, by which it
+takes the expert of the training place that is most alike. So the table tells experts that
+are not worth having from experts that are not found::
+
     python benchmarks/synthetic_earth.py --out results/synthetic_earth.csv
 
 Rows that are in the file already are not run again.
@@ -27,7 +31,7 @@ from torchgeo_experts import (
 )
 
 #: Amounts of shift, and seeds of Earth, network and batches.
-SHIFTS, SEEDS = (0.0, 0.5, 1.0), (0, 1, 2)
+SHIFTS, SEEDS = (1.0, 0.5, 0.0), (0, 1, 2)
 #: Epochs of one model and of the experts, and of the selector.
 EPOCHS, SELECTOR_EPOCHS = 12, 4
 #: Columns of the result: ways to decide, by the prefix of their metrics.
@@ -48,7 +52,26 @@ def run(shift: float, seed: int) -> dict[str, float]:
     metrics = fit_and_test(codex, EPOCHS + SELECTOR_EPOCHS, shift, seed)
     for name, prefix in WAYS.items():
         result[name] = metrics[f'test_{prefix}OverallAccuracy']
+    result['climate known'] = accuracy_by_climate(codex, shift, seed)
     return result
+
+
+@torch.no_grad()
+def accuracy_by_climate(
+    task: CoDEXClassificationTask, shift: float, seed: int
+) -> float:
+    """Test the experts of the training places with the most similar climate."""
+    data = SyntheticEarthDataModule(shift=shift, seed=seed)
+    train, test = (SyntheticEarth(s, shift=shift, seed=seed) for s in ('train', 'test'))
+    climate = torch.stack(
+        [train.fields[train.domain == d, 0].mean() for d in range(len(train.domains))]
+    )
+    expert = (test.fields[:, 0, None] - climate).abs().argmin(dim=1)
+    task.eval()
+    images = data.aug({'image': test.images.float()})['image']
+    features = task.model.backbone(images).head
+    decision = task.model.experts(features, expert).argmax(dim=1)
+    return (decision == test.label).float().mean().item()
 
 
 def fit_and_test(
@@ -84,7 +107,7 @@ def main() -> None:
     logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
 
     done = pd.read_csv(args.out) if args.out.exists() else pd.DataFrame()
-    for seed, shift in itertools.product(SEEDS, SHIFTS):
+    for shift, seed in itertools.product(SHIFTS, SEEDS):
         if len(done) and ((done['shift'] == shift) & (done['seed'] == seed)).any():
             continue
         row = {'shift': shift, 'seed': seed} | run(shift, seed)
