@@ -18,6 +18,7 @@ lat). Two processes with ``--part 0/2`` and ``--part 1/2`` share the work.
 import argparse
 import itertools
 import json
+import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -86,7 +87,10 @@ def write_table(source: Path, target: Path) -> None:
     for fold, countries in FOLDS.items():
         frame[fold] = role.mask(frame['country'].isin(countries), 'test')
     target.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(target, index=False)
+    # Another process of the same run may be looking for it.
+    unfinished = target.with_suffix(f'.{os.getpid()}')
+    frame.to_csv(unfinished, index=False)
+    os.replace(unfinished, target)
 
 
 class InMemory(ImageTable):
@@ -215,6 +219,16 @@ def v_is_affinity(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, Affinity)
 
 
+def keep_settings(args: argparse.Namespace) -> None:
+    """Refuse to mix runs of different settings in one folder."""
+    names = ('model', 'epochs', 'selector_epochs', 'lr', 'selector_lr')
+    settings = {name: getattr(args, name) for name in names}
+    path = args.out / 'settings.json'
+    if path.exists() and (found := json.loads(path.read_text())) != settings:
+        raise SystemExit(f'{args.out} has runs with {found}, not {settings}')
+    path.write_text(json.dumps(settings))
+
+
 def run(args: argparse.Namespace) -> None:
     """Run this process' part of all folds and seeds."""
     torch.set_num_threads(args.threads)
@@ -222,9 +236,7 @@ def run(args: argparse.Namespace) -> None:
     table = args.out / 'folds.csv'
     if not table.exists():
         write_table(args.data / 'metadata.csv', table)
-    (args.out / 'settings.json').write_text(
-        json.dumps({k: str(v) for k, v in vars(args).items() if k != 'function'})
-    )
+    keep_settings(args)
     part, parts = map(int, args.part.split('/'))
     jobs = list(itertools.product(range(args.seeds), FOLDS))[part::parts]
     for number, (seed, fold) in enumerate(jobs):

@@ -12,21 +12,27 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-#: Rows: name, arm, way to decide.
+#: Rows: name, arm, way to decide. Every arm, and every way that tells something.
 ROWS = [
     ('ERM', 'erm', ''),
     ('experts, no consistency, uniform', 'experts', 'Uniform'),
     ('experts, no consistency, selector', 'experts', ''),
+    ('experts, no consistency, best-weighted', 'experts', 'BestWeighted'),
     ('CoDEX, uniform', 'codex', 'Uniform'),
     ('CoDEX, selector', 'codex', ''),
     ('CoDEX, selector, temperature 0.1', 'codex-cold', ''),
-    ('CoDEX, best-weighted expert', 'codex', 'BestWeighted'),
+    ('CoDEX, best-weighted', 'codex', 'BestWeighted'),
+    ('CoDEX, best-weighted, temperature 0.1', 'codex-cold', 'BestWeighted'),
     ('CoDEX handcrafted, uniform', 'codex-handcrafted', 'Uniform'),
     ('CoDEX handcrafted, selector', 'codex-handcrafted', ''),
+    ('CoDEX handcrafted, best-weighted', 'codex-handcrafted', 'BestWeighted'),
     ('CoDEX D3G, uniform', 'codex-d3g', 'Uniform'),
     ('CoDEX D3G, selector', 'codex-d3g', ''),
+    ('CoDEX D3G, best-weighted', 'codex-d3g', 'BestWeighted'),
     ('oracle of the experts, no consistency', 'experts', 'Oracle'),
     ('oracle of the experts, CoDEX', 'codex', 'Oracle'),
+    ('oracle of the experts, CoDEX handcrafted', 'codex-handcrafted', 'Oracle'),
+    ('oracle of the experts, CoDEX D3G', 'codex-d3g', 'Oracle'),
     ('ERM, top 2', 'erm', 'Top2'),
     ('ERM, top 3', 'erm', 'Top3'),
 ]
@@ -85,12 +91,14 @@ def summarize(out: Path) -> pd.DataFrame:
         runs = folds[folds['arm'] == arm].merge(
             mine.reset_index()[['fold', 'seed']].drop_duplicates()
         )
-        unseen, seen = (runs[runs['split'] == s] for s in ('test', 'id_test'))
+        seen = runs[runs['split'] == 'id_test']
         rows.append(
             {
                 'arm': name,
                 'overall': np.average(accuracy, weights=mine['samples']),
-                'balanced': 100 * unseen[f'test_{rule}AverageAccuracy'].mean(),
+                # Over the classes that a country has, in each country.
+                'balanced': 100
+                * mine.groupby('domain')[f'{rule}AverageAccuracy'].mean().mean(),
                 'mean country': accuracy.groupby('domain').mean().mean(),
                 'worst country': accuracy.groupby('domain').mean().min(),
                 'in distribution': 100 * seen[f'test_{rule}OverallAccuracy'].mean(),

@@ -20,7 +20,6 @@ import torchgeo_experts
 from torchgeo_experts.shipped import config_names, config_path
 
 COUNTRIES = ['France', 'Spain', 'Italy', 'Greece', 'Norway', 'Poland']
-SPLITS = dict(zip(COUNTRIES, ['train'] * 3 + ['val'] + ['test'] * 2, strict=True))
 
 
 def write_images(folder: Path) -> None:
@@ -37,8 +36,7 @@ def write_images(folder: Path) -> None:
                 archive.writestr(f'2750/{name}', buffer.getvalue())
                 place = {'lon': 3 * len(rows) % 90, 'lat': 40}
                 row = {'filename': name, 'label': name[:6], 'country': country}
-                split = {'domain': country, 'split_country': SPLITS[country]}
-                rows.append(row | split | place)
+                rows.append(row | {'domain': country} | place)
     with (folder / 'table.csv').open('w', newline='') as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
@@ -52,6 +50,7 @@ def table_overrides(folder: Path) -> list[str]:
         *(f'{data}images', str(folder / 'images.zip')),
         *(f'{data}table', str(folder / 'table.csv')),
         *(f'{data}folder', '2750', f'{data}min_samples', '5'),
+        *(f'{data}val_domains', '[Greece]', f'{data}test_domains', '[Norway, Poland]'),
     ]
 
 

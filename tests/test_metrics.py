@@ -13,6 +13,7 @@ from sklearn.metrics import (
 from torch import Tensor
 from torchmetrics.functional import accuracy
 from torchmetrics.functional import f1_score as torch_f1
+from torchmetrics.functional.classification import multilabel_accuracy
 
 from torchgeo_experts.metrics import DomainScores, GroupMeans, worst
 
@@ -114,6 +115,13 @@ class TestLabels:
         scores = metric.compute().groups
         for g in range(2):
             p, y = prediction[group == g].numpy(), target[group == g].numpy()
+            each = multilabel_accuracy(
+                prediction[group == g],
+                target[group == g],
+                num_labels=5,
+                average='macro',
+            )
+            assert scores['AverageAccuracy'][g].item() == pytest.approx(each.item())
             expected = f1_score(y, p, average='macro')
             assert scores['AverageF1Score'][g].item() == pytest.approx(expected)
             assert scores['OverallAccuracy'][g].item() == pytest.approx((p == y).mean())
@@ -137,7 +145,7 @@ def test_means_of_groups() -> None:
     metric.update(values[4:], group[4:])
     found = metric.compute()
     for g in range(2):
-        torch.testing.assert_close(found[g], values[group == g].double().mean(0))
+        torch.testing.assert_close(found[g], values[group == g].mean(0))
     assert found[2].isnan().all()
 
 

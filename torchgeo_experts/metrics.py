@@ -126,10 +126,14 @@ class DomainScores(Metric):
         Returns:
             Those of each group and those of all samples together.
         """
-        counts = (self.hits, self.predicted, self.present, self.judged)
+        # On the CPU: not every device knows double precision.
+        counts = [
+            count.cpu()
+            for count in (self.hits, self.predicted, self.present, self.judged)
+        ]
         pooled = self.scores(*(count.sum(0, keepdim=True) for count in counts))
         return Scores(
-            samples=self.samples.clone(),
+            samples=self.samples.cpu().clone(),
             groups=self.scores(*counts),
             overall={name: values[0] for name, values in pooled.items()},
         )
@@ -148,22 +152,23 @@ class DomainScores(Metric):
         Returns:
             ``OverallAccuracy``, the share of right elements; ``AverageAccuracy``,
             ``AverageF1Score`` and ``AverageJaccardIndex``, means over the classes that are
-            present. Each of shape (G,).
+            present, or over the labels. Each of shape (G,).
         """
         hits, predicted, present = hits.double(), predicted.double(), present.double()
-        if self.task == 'multiclass':
-            right, elements = hits.sum(1), present.sum(1)
-        else:
-            right = (judged - predicted - present + 2 * hits).sum(1)
-            elements = judged.sum(1).double()
+        exclusive = self.task == 'multiclass'
+        # Of a label, a right "no" counts like a right "yes".
+        right_of_each = judged - predicted - present + 2 * hits
+        right = hits.sum(1) if exclusive else right_of_each.sum(1)
+        elements = present.sum(1) if exclusive else judged.sum(1)
         average = {
-            'AverageAccuracy': hits / present,
+            'AverageAccuracy': hits / present if exclusive else right_of_each / judged,
             'AverageF1Score': 2 * hits / (predicted + present),
             'AverageJaccardIndex': hits / (predicted + present - hits),
         }
         result = {'OverallAccuracy': right / elements}
         for name, values in average.items():
-            result[name] = values.where(present > 0, torch.nan).nanmean(dim=1)
+            counted = present > 0 if exclusive else values.isfinite()
+            result[name] = values.where(counted, torch.nan).nanmean(dim=1)
         return {name: values.float() for name, values in result.items()}
 
 
@@ -183,7 +188,7 @@ class GroupMeans(Metric):
             size: Size S of the vectors.
         """
         super().__init__()
-        total = torch.zeros(num_groups, size, dtype=torch.float64)
+        total = torch.zeros(num_groups, size)
         self.add_state('total', total, dist_reduce_fx='sum')
         count = torch.zeros(num_groups, dtype=torch.long)
         self.add_state('samples', count, dist_reduce_fx='sum')

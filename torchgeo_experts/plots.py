@@ -54,7 +54,9 @@ def plot_matrix(
     width = 2.5 + 0.22 * min(len(columns), MOST_NAMES)
     height = 2 + 0.22 * min(len(rows), MOST_NAMES)
     figure, axes = plt.subplots(figsize=(width, height), layout='constrained')
-    image = axes.imshow(matrix.cpu().numpy(), cmap='viridis', aspect='auto', vmin=0)
+    image = axes.imshow(
+        matrix.float().cpu().numpy(), cmap='viridis', aspect='auto', vmin=0
+    )
     figure.colorbar(image, ax=axes, label=label)
     _name_axis(axes, 'x', columns)
     _name_axis(axes, 'y', rows)

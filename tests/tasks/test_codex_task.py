@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 from torch import Tensor
 
 from conftest import ToyDataModule
@@ -99,6 +99,49 @@ class TestStages:
         assert changed(state(begun, 'model'), state(resumed, 'model'))
         assert not changed(state(whole, 'model'), state(resumed, 'model'))
         assert not changed(state(whole, 'expert'), state(resumed, 'expert'))
+
+    def test_resumed_run_needs_no_file_of_the_first_stage(
+        self, toy: ToyDataModule
+    ) -> None:
+        run = trainer(1)
+        run.fit(make(expert_epochs=1), datamodule=toy)
+        run.save_checkpoint('stage1.ckpt')
+        arguments = {'expert_epochs': 0, 'checkpoint': 'stage1.ckpt'}
+        whole = make(**arguments)
+        run = trainer(2)
+        run.fit(whole, datamodule=toy)
+        run = trainer(1)
+        run.fit(make(**arguments), datamodule=toy)
+        run.save_checkpoint('stage2.ckpt')
+        Path('stage1.ckpt').unlink()
+        resumed = make(**arguments)
+        trainer(2).fit(resumed, datamodule=toy, ckpt_path='stage2.ckpt')
+        assert not changed(state(whole, 'model'), state(resumed, 'model'))
+
+    def test_second_fit_trains_the_backbone_again(self, toy: ToyDataModule) -> None:
+        task = make(expert_epochs=1)
+        trainer(2).fit(task, datamodule=toy)
+        before = state(task, 'model.backbone')
+        modes = []
+
+        class Look(Callback):
+            def on_train_batch_start(self, *_: Any) -> None:
+                modes.append(task.model.backbone.training)
+
+        trainer(1, callbacks=[Look()]).fit(task, datamodule=toy)
+        assert modes and all(modes)
+        assert changed(before, state(task, 'model.backbone'))
+
+    @pytest.mark.parametrize('precision', ['bf16-mixed', 'bf16-true', '64-true'])
+    def test_precisions(self, precision: Any, toy: ToyDataModule) -> None:
+        task = make(expert_epochs=1)
+        run = trainer(2, precision=precision, logger=False)
+        run.fit(task, datamodule=toy)
+        (result,) = run.test(task, datamodule=toy, verbose=False)
+        assert (
+            result['test_OracleOverallAccuracy'] >= result['test_OverallAccuracy'] - 0.1
+        )
+        assert task.model.selector.linear.weight.any()
 
     def test_schedule_starts_anew(self, toy: ToyDataModule) -> None:
         task = make(expert_epochs=1, lr=0.5, selector_lr=0.25)
@@ -269,8 +312,10 @@ class TestArguments:
     @pytest.mark.parametrize(
         'arguments, message',
         [
-            ({'num_domains': 5}, 'num_domains=5, but the datamodule has 3'),
+            ({'num_domains': 5}, 'num_domains=5, but ToyDataModule has 3'),
             ({'num_classes': 7}, 'num_classes=7, but ToyDataModule has 3'),
+            ({'expert_epochs': -1}, 'expert_epochs must not be negative, found -1'),
+            ({'temperature': 0.0}, 'temperature must be positive, found 0.0'),
             ({'expert_epochs': 0}, 'expert_epochs=0 skips the training of experts'),
             ({'expert_epochs': 0, 'checkpoint': 'no.ckpt'}, 'no checkpoint at no.ckpt'),
         ],
@@ -291,6 +336,51 @@ class TestArguments:
                 make(expert_epochs=0, checkpoint='stage1.ckpt'),
                 datamodule=ToyDataModule(places=4),
             )
+
+    def test_resuming_on_other_data_is_refused(self, toy: ToyDataModule) -> None:
+        run = trainer(1)
+        run.fit(make(), datamodule=toy)
+        run.save_checkpoint('run.ckpt')
+        original = toy.configure_domains
+
+        def other_places() -> None:
+            original()
+            toy.domains = Domains(['x', 'y', 'z'])
+
+        toy.configure_domains = other_places  # type: ignore[method-assign]
+        with pytest.raises(ValueError, match=r'training domains .*place 0.* has .*x'):
+            trainer(2).fit(make(), datamodule=toy, ckpt_path='run.ckpt')
+
+        def other_order() -> None:
+            original()
+            toy.classes = ('bright', 'medium', 'dark')
+
+        toy.configure_domains = other_order  # type: ignore[method-assign]
+        for command in ('fit', 'test'):
+            with pytest.raises(ValueError, match='the checkpoint has the classes'):
+                method = getattr(trainer(2), command)
+                method(make(num_domains=3), datamodule=toy, ckpt_path='run.ckpt')
+        loaded = CoDEXClassificationTask.load_from_checkpoint('run.ckpt')
+        with pytest.raises(ValueError, match='the checkpoint has the classes'):
+            trainer(1).test(loaded, datamodule=toy)
+
+    def test_experts_start_the_same_with_every_affinity(self) -> None:
+        """Arms of an ablation are paired."""
+        one, other = (
+            make(num_domains=4, affinity=a) for a in (None, D3GAffinity('embedding'))
+        )
+        assert not changed(state(one, 'model'), state(other, 'model'))
+
+    def test_a_loss_that_is_no_number_shows(self, toy: ToyDataModule) -> None:
+        task = make(num_domains=3)
+        with torch.no_grad():
+            task.model.experts.bias[0, 0] = torch.nan
+        (result,) = trainer(1, logger=False).validate(task, toy, verbose=False)
+        assert result['val_loss'] != result['val_loss']
+
+    def test_training_that_stops_early_is_said(self, toy: ToyDataModule) -> None:
+        with pytest.warns(UserWarning, match='before the second stage'):
+            trainer(3, max_steps=1).fit(make(), datamodule=toy)
 
     def test_selector_that_learns_nothing_is_refused(self) -> None:
         with pytest.raises(ValueError, match='both 0'):

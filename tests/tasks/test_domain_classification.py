@@ -12,6 +12,7 @@ from torchgeo.tasks import Classification
 
 from conftest import ToyDataModule, ToyDataset
 from torchgeo_experts import ERM, DomainClassificationTask
+from torchgeo_experts.objectives import Outcome, Step
 from torchgeo_experts.tasks.padding import count_own
 
 
@@ -104,6 +105,31 @@ def test_resumed_run_ends_with_the_same_weights(toy: ToyDataModule) -> None:
     trainer(3).fit(resumed, datamodule=ToyDataModule(), ckpt_path='stopped.ckpt')
     for key, value in whole.state_dict().items():
         assert resumed.state_dict()[key].equal(value), key
+
+
+class OneRiskADomain(ERM):
+    """Mean over domains of their mean risks."""
+
+    requires = frozenset({'domain'})
+
+    def forward(self, step: Step) -> Outcome:
+        logits = step.net(step.image)
+        risk = step.criterion(logits, step.target)
+        means = [risk[step.domain == d].mean() for d in step.domain.unique()]
+        return Outcome(logits, {'risk': torch.stack(means).mean()})
+
+
+def test_objective_that_needs_domains(toy: ToyDataModule) -> None:
+    task = make(objective=OneRiskADomain())
+    trainer(1).fit(task, datamodule=toy)
+    assert task.hparams['num_domains'] == 3
+
+    plain = [{'image': torch.zeros(3, 32, 32), 'label': torch.tensor(0)}] * 10
+    with pytest.raises(ValueError, match='num_domains is not given'):
+        trainer(1).fit(make(objective=OneRiskADomain()), DataLoader(plain, 5))
+    with pytest.raises(ValueError, match="the training batch has no 'domain'"):
+        other = make(objective=OneRiskADomain(), num_domains=2)
+        trainer(1).fit(other, DataLoader(plain, 5))
 
 
 @pytest.mark.parametrize('total', [1, 7, 8, 9, 16])

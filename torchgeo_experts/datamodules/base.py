@@ -17,7 +17,7 @@ from torchgeo.datasets import NonGeoDataset
 from torchgeo.datasets.utils import Sample
 
 from ..domains import Domains
-from ..samplers import DomainBalancedSampler, ShuffleSampler
+from ..samplers import DomainBalancedSampler, ShuffleSampler, this_rank
 
 #: Splits that each stage of a trainer needs.
 STAGE_SPLITS = {
@@ -138,10 +138,12 @@ class PlacesDataModule(NonGeoDataModule, ABC):
         if split != 'train':
             return super()._dataloader_factory(split)
         dataset = self._valid_attribute('train_dataset')
-        if len(dataset) < self.batch_size:
+        replicas, _ = this_rank()
+        if len(dataset) // replicas < self.batch_size:
             raise MisconfigurationException(
                 f'batch_size={self.batch_size} is larger than the training split'
-                f' ({len(dataset)} samples): there would be no batch to train on'
+                f' ({len(dataset)} samples for {replicas} processes): there would be no'
+                ' batch to train on'
             )
         if self.domains_per_batch is None:
             sampler: Sampler[int] = ShuffleSampler(dataset)

@@ -12,6 +12,24 @@ from torch import Tensor, nn
 from ..configurable import Configurable
 
 
+def positive(name: str, value: float) -> float:
+    """Refuse an argument that is not positive.
+
+    Args:
+        name: Name of the argument.
+        value: Its value.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: If it is not positive.
+    """
+    if not value > 0:
+        raise ValueError(f'{name} must be positive, found {value}')
+    return value
+
+
 def softmax_without(scores: Tensor, domain: Tensor) -> Tensor:
     """Apply the softmax to rows of which the own domain does not take part.
 
@@ -114,7 +132,7 @@ class HandcraftedAffinity(PlacedAffinity):
                 e; 10 degrees are about 1,100 km.
         """
         super().__init__()
-        self.temperature = temperature
+        self.temperature = positive('temperature', temperature)
 
     def forward(self, domain: Tensor) -> Tensor:
         """Look up the affinities of domains."""
@@ -219,7 +237,7 @@ class D3GAffinity(PlacedAffinity):
             raise ValueError(f'fixed_share must lie in [0, 1], found {fixed_share}')
         self.relation = relation
         self.fixed_share = fixed_share
-        self.temperature = temperature
+        self.temperature = positive('temperature', temperature)
 
     def build(self, num_domains: int) -> None:
         """Create the buffer of angles and the learned relation."""

@@ -28,8 +28,9 @@ class ExpertBank(nn.Module, ABC):
     which this does not hold; the paper's text has one, which we take.
     """
 
-    #: Shape of one head's weight, (C, F, ...).
+    #: Weights of all heads, shape (D, C, F, ...).
     weight: nn.Parameter
+    #: Biases of all heads, shape (D, C).
     bias: nn.Parameter
 
     def __init__(
@@ -77,6 +78,7 @@ class ExpertBank(nn.Module, ABC):
         Returns:
             Logits, shape (B, C, ...).
         """
+        mixture = mixture.to(self.weight.dtype)
         shape = self.weight.shape[1:]
         weight = (mixture @ self.weight.flatten(1)).unflatten(1, shape)
         return self.apply_heads(features, weight, mixture @ self.bias)

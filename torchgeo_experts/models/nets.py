@@ -98,8 +98,15 @@ class ExpertNet(Net):
         """
         self.selecting = selecting
         self.backbone.freeze(selecting or self.freeze_backbone)
+        # Of a backbone that was frozen, its own mode tells nothing.
+        self.train(self.training)
         freeze(self.experts, selecting)
         freeze(self.selector, not selecting)
+
+    def unfreeze(self) -> None:
+        """Let every part require a gradient that is not frozen for good."""
+        self.select(False)
+        freeze(self.selector, False)
 
     def mixture(self, features: Features) -> Tensor:
         """Weigh the experts.

@@ -93,7 +93,8 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
             stage: Either 'fit', 'validate', 'test' or 'predict'.
 
         Raises:
-            ValueError: If the datamodule has other classes than the task.
+            ValueError: If the datamodule has other numbers of classes or domains than
+                the task.
         """
         datamodule = getattr(self.trainer, 'datamodule', None)
         found = getattr(datamodule, 'num_classes', None)
@@ -104,6 +105,23 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
                 ' classes'
             )
         self.configure_groups(datamodule, fitting=stage == 'fit')
+        self._count_domains(datamodule, fitting=stage == 'fit')
+
+    def _count_domains(self, datamodule: Any, fitting: bool) -> None:
+        found = getattr(datamodule, 'num_domains', None)
+        if self.hparams['num_domains'] is None:
+            self.hparams['num_domains'] = found
+        expected = self.hparams['num_domains']
+        if fitting and None not in (found, expected) and found != expected:
+            raise ValueError(
+                f'num_domains={expected}, but {type(datamodule).__name__} has {found}'
+                ' training domains'
+            )
+        if fitting and expected is None and 'domain' in self.objective.requires:
+            raise ValueError(
+                'num_domains is not given, and there is no datamodule with domains to'
+                ' read it from'
+            )
 
     def target(self, batch: Sample) -> Tensor:
         """Select the target.

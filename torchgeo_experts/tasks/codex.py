@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -17,9 +17,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchgeo.datasets.utils import Sample
 
 from ..configurable import from_config
-from ..domains import Domains
 from ..metrics import GroupMeans
 from ..models import Affinity, ExpertNet, Features, LearnedAffinity
+from ..models.affinity import positive
 from ..models.backbones import Backbone, freeze
 from ..models.weights import read_checkpoint, with_prefix
 from ..objectives import ExpertTraining, Objective, SelectorTraining
@@ -44,10 +44,19 @@ class CoDEXTask(DomainTask):
 
     model: ExpertNet
     _given_affinity: Any = None
+    #: Whether the experts have been built.
+    _configured = False
+    #: Whether this fit goes on from a checkpoint of its own.
+    _resumed = False
 
     def __init__(self) -> None:
         """Initialize a new CoDEXTask instance."""
         super().__init__()
+        if self.hparams['expert_epochs'] < 0:
+            raise ValueError(
+                f'expert_epochs must not be negative, found {self.hparams["expert_epochs"]}'
+            )
+        positive('temperature', self.hparams['temperature'])
         self.hparams['affinity'] = self.affinity.to_config()
 
     # How the network is made ----------------------------------------------------------
@@ -81,7 +90,6 @@ class CoDEXTask(DomainTask):
         """Build what depends on the number of training domains."""
         backbone = self._backbone
         del self._backbone
-        self.affinity.build(num_domains)
         self.model = ExpertNet(
             backbone,
             self.make_heads(backbone, num_domains),
@@ -89,6 +97,9 @@ class CoDEXTask(DomainTask):
             self.hparams['temperature'],
             self.hparams['freeze_backbone'],
         )
+        # Last, as some affinities draw random numbers: experts start the same with all.
+        self.affinity.build(num_domains)
+        self._configured = True
 
     @property
     def affinity(self) -> Affinity:
@@ -104,52 +115,51 @@ class CoDEXTask(DomainTask):
             stage: Either 'fit', 'validate', 'test' or 'predict'.
         """
         super().setup(stage)
-        domains = getattr(getattr(self.trainer, 'datamodule', None), 'domains', None)
-        if self.hparams['num_domains'] is None:
-            if domains is None:
-                raise ValueError(
-                    'num_domains is not given, and there is no datamodule with domains'
-                    ' to read it from'
-                )
-            self.hparams['num_domains'] = len(domains)
-            self._configure_experts(len(domains))
+        num_domains = self.hparams['num_domains']
+        if num_domains is None:
+            raise ValueError(
+                'num_domains is not given, and there is no datamodule with domains to'
+                ' read it from'
+            )
+        if not self._configured:
+            self._configure_experts(num_domains)
         if stage == 'fit':
-            self._setup_fit(domains)
-        self.group_weights = GroupMeans(
-            len(self.group_names), self.hparams['num_domains']
-        )
+            self._resumed = False
+            # DDP wraps the model next, and reduces no gradient but of what requires one.
+            self.model.unfreeze()
+            freeze(self.affinity, False)
+            self._locate_affinity()
+            self._check_epochs()
+        self.group_weights = GroupMeans(len(self.group_names), num_domains)
 
-    def _setup_fit(self, domains: Domains | None) -> None:
-        expected = self.hparams['num_domains']
-        if domains is not None and len(domains) != expected:
+    def _locate_affinity(self) -> None:
+        if not self.affinity.needs_places:
+            return
+        domains = getattr(getattr(self.trainer, 'datamodule', None), 'domains', None)
+        if domains is None or not domains.located:
             raise ValueError(
-                f'num_domains={expected}, but the datamodule has {len(domains)} training'
-                ' domains'
+                f'{type(self.affinity).__name__} needs the longitude and latitude of'
+                ' every training domain, and the datamodule does not know them all: use'
+                ' LearnedAffinity'
             )
-        if self.affinity.needs_places:
-            if domains is None or not domains.located:
-                raise ValueError(
-                    f'{type(self.affinity).__name__} needs the longitude and latitude of'
-                    ' every training domain, and the datamodule does not know them all:'
-                    ' use LearnedAffinity'
-                )
-            self.affinity.locate(domains.angles().float())
+        self.affinity.locate(domains.angles().float())
 
-        resumes = self.trainer.ckpt_path is not None
-        if self.hparams['checkpoint'] is not None and not resumes:
-            self._load_experts(self.hparams['checkpoint'])
-        elif not (self.hparams['expert_epochs'] or resumes):
-            raise ValueError(
-                'expert_epochs=0 skips the training of experts: give the checkpoint of a'
-                ' run that has trained them'
-            )
-        epochs = self.trainer.max_epochs
-        if epochs is not None and 0 < epochs <= self.hparams['expert_epochs']:
+    def _check_epochs(self) -> None:
+        epochs, switch = self.trainer.max_epochs, self.hparams['expert_epochs']
+        if epochs is not None and 0 < epochs <= switch:
             warnings.warn(
-                f'max_epochs={epochs} leaves no epoch after expert_epochs='
-                f'{self.hparams["expert_epochs"]} to train the selector: the mixture'
-                ' stays uniform'
+                f'max_epochs={epochs} leaves no epoch after expert_epochs={switch} to'
+                ' train the selector: the mixture stays uniform'
             )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note that a run is resumed: then its experts come from that file.
+
+        Args:
+            checkpoint: Checkpoint to read.
+        """
+        super().on_load_checkpoint(checkpoint)
+        self._resumed = True
 
     def _load_experts(self, path: str) -> None:
         """Load backbone, experts and affinity of another run."""
@@ -179,7 +189,7 @@ class CoDEXTask(DomainTask):
     @property
     def objective(self) -> Objective:
         """What a training step minimizes now."""
-        selecting = self.model.selecting
+        selecting = self._configured and self.model.selecting
         return self.selector_training if selecting else self.expert_training
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -198,8 +208,26 @@ class CoDEXTask(DomainTask):
         freeze(self.affinity, selecting)
 
     def on_fit_start(self) -> None:
-        """Check that the strategy bears parameters that wait for their stage."""
+        """Load the experts of another run, unless this one is resumed.
+
+        Raises:
+            MisconfigurationException: If the strategy does not bear parameters that
+                wait for their stage.
+            ValueError: If there are no experts to select from.
+        """
         super().on_fit_start()
+        self._check_strategy()
+        if self._resumed:
+            return
+        if self.hparams['checkpoint'] is not None:
+            self._load_experts(self.hparams['checkpoint'])
+        elif not self.hparams['expert_epochs']:
+            raise ValueError(
+                'expert_epochs=0 skips the training of experts: give the checkpoint of a'
+                ' run that has trained them'
+            )
+
+    def _check_strategy(self) -> None:
         strategy = self.trainer.strategy
         if isinstance(strategy, DDPStrategy) and not strategy._ddp_kwargs.get(
             'find_unused_parameters'
@@ -224,13 +252,23 @@ class CoDEXTask(DomainTask):
     def _restart_schedule(self) -> None:
         """Forget the plateaus of the first stage: its loss is another one."""
         optimizer = cast(Optimizer, self.optimizers())
-        for group, initial in zip(
-            optimizer.param_groups, self.parameter_groups(), strict=True
-        ):
-            group['lr'] = initial.get('lr', self.hparams['lr'])
+        # A top-level optimizer of the command line has groups of its own.
+        initial = self.parameter_groups()
+        if len(optimizer.param_groups) == len(initial):
+            for group, given in zip(optimizer.param_groups, initial, strict=True):
+                group['lr'] = given.get('lr', self.hparams['lr'])
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau):
             scheduler._reset()
+
+    def on_fit_end(self) -> None:
+        """Say so if the selector was never trained, as when training stopped early."""
+        super().on_fit_end()
+        if not self.model.selecting:
+            rank_zero_warn(
+                'training ended before the second stage: the selector was not trained'
+                ' and the mixture is uniform'
+            )
 
     # Evaluation -----------------------------------------------------------------------
 

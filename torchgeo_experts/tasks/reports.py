@@ -4,6 +4,7 @@
 """What tasks tell about each domain: metrics, a table and figures."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,6 +44,8 @@ class DomainReports(ClassificationMixin):
     domain_names: tuple[str, ...] = ()
     #: Names of the evaluation groups.
     group_names: tuple[str, ...] = (UNSEEN,)
+    #: Names of the classes, in the order of the labels.
+    class_names: tuple[str, ...] = ()
     #: Folder for tables and figures: that of the logger, else the default root.
     report_dir: Path
 
@@ -61,13 +64,19 @@ class DomainReports(ClassificationMixin):
         """
         if fitting or not self.domain_names:
             self.domain_names = tuple(getattr(datamodule, 'domains', ()))
+        classes = tuple(getattr(datamodule, 'classes', ()))
+        if not fitting:
+            refuse_other('classes', self.class_names, classes)
+        self.class_names = classes or self.class_names
         groups = getattr(datamodule, 'groups', self.domain_names)
         self.group_names = (*groups, UNSEEN)
         self.train_scores = self.new_scores()
         self.val_scores = self.new_scores()
         self.test_scores = nn.ModuleDict()
-        # Lightning's own mean of logged values is off where ranks differ in samples.
-        self.val_risk, self.test_risk = MeanMetric(), MeanMetric()
+        # Lightning's own mean of logged values is off where ranks differ in samples. A
+        # risk that is no number must show.
+        self.val_risk = MeanMetric(nan_strategy='disable')
+        self.test_risk = MeanMetric(nan_strategy='disable')
 
     def new_scores(self) -> DomainScores:
         """Make a metric that scores each group."""
@@ -170,13 +179,41 @@ class DomainReports(ClassificationMixin):
         super().on_save_checkpoint(checkpoint)
         entries = checkpoint.setdefault(CHECKPOINT_KEY, {})
         entries['domains'] = list(self.domain_names)
+        entries['classes'] = list(self.class_names)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the names of the training domains.
+        """Restore the names of training domains and classes.
 
         Args:
             checkpoint: Checkpoint to read.
+
+        Raises:
+            ValueError: If the datamodule has others, in which case experts and labels
+                would mean something else.
         """
         super().on_load_checkpoint(checkpoint)
-        saved = checkpoint.get(CHECKPOINT_KEY, {}).get('domains', ())
-        self.domain_names = tuple(saved)
+        saved = checkpoint.get(CHECKPOINT_KEY, {})
+        domains, classes = (tuple(saved.get(k, ())) for k in ('domains', 'classes'))
+        if self._trainer is not None and self.trainer.training:
+            refuse_other('training domains', domains, self.domain_names)
+        refuse_other('classes', classes, self.class_names)
+        self.domain_names = domains
+        self.class_names = classes or self.class_names
+
+
+def refuse_other(what: str, saved: Sequence[str], found: Sequence[str]) -> None:
+    """Refuse data of other domains or classes than those of a checkpoint.
+
+    Args:
+        what: What they are.
+        saved: Names in the checkpoint, empty if it has none.
+        found: Names in the data, empty if they have none.
+
+    Raises:
+        ValueError: If both are known and differ.
+    """
+    if saved and found and tuple(saved) != tuple(found):
+        raise ValueError(
+            f'the checkpoint has the {what} {list(saved)}, the datamodule has'
+            f' {list(found)}: use the data and the split that it was trained on'
+        )
