@@ -1,36 +1,31 @@
 # Copyright (c) torchgeo-experts contributors.
 # Licensed under the MIT License.
 
-"""CoDEX: two stages in one fit, evaluation of experts, and their figures."""
+"""CoDEX: two stages in one fit."""
 
 import warnings
 from abc import abstractmethod
 from typing import Any, cast
 
-import torch
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torchgeo.datasets.utils import Sample
 
 from ..configurable import from_config
 from ..metrics import GroupMeans
-from ..models import Affinity, ExpertNet, Features, LearnedAffinity
+from ..models import Affinity, ExpertNet, LearnedAffinity
 from ..models.affinity import positive
 from ..models.backbones import Backbone, freeze
 from ..models.weights import read_checkpoint, with_prefix
 from ..objectives import ExpertTraining, Objective, SelectorTraining
-from ..plots import plot_affinity, plot_mixture_weights
-from .base import DomainTask
-from .figures import save_figure
+from .expert_reports import ExpertReports
 from .seeds import CHECKPOINT_KEY
-from .tables import write_weights
 
 
-class CoDEXTask(DomainTask):
+class CoDEXTask(ExpertReports):
     """Base class of CoDEX tasks.
 
     The first *expert_epochs* epochs train backbone, experts and affinity; the others
@@ -42,7 +37,6 @@ class CoDEXTask(DomainTask):
 
     ignore = ('weights', 'affinity')
 
-    model: ExpertNet
     _given_affinity: Any = None
     #: Whether the experts have been built.
     _configured = False
@@ -269,105 +263,3 @@ class CoDEXTask(DomainTask):
                 'training ended before the second stage: the selector was not trained'
                 ' and the mixture is uniform'
             )
-
-    # Evaluation -----------------------------------------------------------------------
-
-    def decisions(
-        self, features: Features, logits: Tensor, target: Tensor
-    ) -> dict[str, Tensor]:
-        """Decide with the mixture, and by other uses of the experts.
-
-        Args:
-            features: What the backbone gave.
-            logits: Logits of the mixture, shape (B, C, ...).
-            target: Targets, for the oracle.
-
-        Returns:
-            Predicted classes of the mixture, of the ``Uniform`` mixture, of the
-            ``BestWeighted`` expert, and of the ``Oracle``: for each sample the expert
-            that is best on it (CoDEX, section 4.2).
-        """
-        experts = self.model.experts
-        mixture = self.model.mixture(features)
-        uniform = torch.full_like(mixture, 1 / experts.num_domains)
-        return super().decisions(features, logits, target) | {
-            'Uniform': self.criterion.predict(experts.mix(features.head, uniform)),
-            'BestWeighted': self.criterion.predict(
-                experts(features.head, mixture.argmax(dim=1))
-            ),
-            'Oracle': self._oracle(features.head, target),
-        }
-
-    def _oracle(self, features: Tensor, target: Tensor) -> Tensor:
-        """Take from each sample's best expert what it predicts."""
-        best: Tensor | None = None
-        for _, logits in self.model.experts.chunks(features):
-            size, experts = logits.shape[:2]
-            flat = logits.flatten(0, 1)
-            repeated = target.repeat_interleave(experts, dim=0)
-            accuracy = self.criterion.accuracy(flat, repeated).view(size, experts)
-            predicted = self.criterion.predict(flat).unflatten(0, (size, experts))
-            top, expert = accuracy.max(dim=1)
-            chosen = predicted[torch.arange(size, device=target.device), expert]
-            if best is None:
-                best, best_accuracy = chosen, top
-                continue
-            better = top > best_accuracy
-            best_accuracy = best_accuracy.maximum(top)
-            best = chosen.where(better.view(-1, *[1] * (chosen.ndim - 1)), best)
-        assert best is not None
-        return best
-
-    def observe(self, batch: Sample, features: Features) -> None:
-        """Keep the mean mixture weights of each domain.
-
-        Args:
-            batch: A test batch.
-            features: What the backbone gave.
-        """
-        weights = self.model.mixture(features)
-        self.group_weights.update(weights, self.group(batch))
-
-    def on_test_epoch_end(self) -> None:
-        """Log test metrics; write tables and figures of weights and affinity."""
-        super().on_test_epoch_end()
-        weights = self.group_weights.compute().cpu()
-        self.group_weights.reset()
-        self._report(weights)
-
-    @rank_zero_only
-    def _report(self, weights: Tensor) -> None:
-        experts = self.domain_names or tuple(map(str, range(weights.shape[1])))
-        path = self.report_dir / 'mixture_weights.csv'
-        write_weights(path, self.group_names, experts, weights)
-        figure = plot_mixture_weights(weights, self.group_names, experts)
-        save_figure(self, figure, 'mixture_weights')
-
-        everything = torch.arange(len(experts), device=self.device)
-        domains = getattr(getattr(self.trainer, 'datamodule', None), 'domains', None)
-        angles = torch.full((len(experts), len(experts)), torch.nan)
-        if domains is not None and domains.names == experts:
-            angles = domains.angles()
-        figure = plot_affinity(self.affinity(everything), experts, angles)
-        save_figure(self, figure, 'affinity')
-
-    def predict_step(
-        self, batch: Sample, batch_idx: int, dataloader_idx: int = 0
-    ) -> dict[str, Tensor]:
-        """Compute the predicted class probabilities and the mixture weights.
-
-        Args:
-            batch: The output of your DataLoader.
-            batch_idx: Integer displaying index of this batch.
-            dataloader_idx: Index of the current dataloader.
-
-        Returns:
-            ``probabilities``, shape (B, C, ...), and ``weights``, shape (B, D).
-        """
-        features = self.model.backbone(batch['image'])
-        weights = self.model.mixture(features)
-        logits = self.model.experts.mix(features.head, weights)
-        return {
-            'probabilities': self.criterion.probabilities(logits),
-            'weights': weights,
-        }

@@ -1,0 +1,131 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""What tasks with experts tell: other uses of the experts, their weights and affinity."""
+
+from abc import abstractmethod
+
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+from torchgeo.datasets.utils import Sample
+
+from ..metrics import GroupMeans
+from ..models import Affinity, ExpertNet, Features
+from ..plots import plot_affinity, plot_mixture_weights
+from .base import DomainTask
+from .figures import save_figure
+from .tables import write_weights
+
+
+class ExpertReports(DomainTask):
+    """Base class of tasks that mix experts, with what they evaluate and report."""
+
+    model: ExpertNet
+    #: Mean mixture weights of each group.
+    group_weights: GroupMeans
+
+    @property
+    @abstractmethod
+    def affinity(self) -> Affinity:
+        """Affinity between the training domains."""
+
+    def decisions(
+        self, features: Features, logits: Tensor, target: Tensor
+    ) -> dict[str, Tensor]:
+        """Decide with the mixture, and by other uses of the experts.
+
+        Args:
+            features: What the backbone gave.
+            logits: Logits of the mixture, shape (B, C, ...).
+            target: Targets, for the oracle.
+
+        Returns:
+            Predicted classes of the mixture, of the ``Uniform`` mixture, of the
+            ``BestWeighted`` expert, and of the ``Oracle``: for each sample the expert
+            that is best on it (CoDEX, section 4.2).
+        """
+        experts = self.model.experts
+        mixture = self.model.mixture(features)
+        uniform = torch.full_like(mixture, 1 / experts.num_domains)
+        return super().decisions(features, logits, target) | {
+            'Uniform': self.criterion.predict(experts.mix(features.head, uniform)),
+            'BestWeighted': self.criterion.predict(
+                experts(features.head, mixture.argmax(dim=1))
+            ),
+            'Oracle': self._oracle(features.head, target),
+        }
+
+    def _oracle(self, features: Tensor, target: Tensor) -> Tensor:
+        """Take from each sample's best expert what it predicts."""
+        best: Tensor | None = None
+        for _, logits in self.model.experts.chunks(features):
+            size, experts = logits.shape[:2]
+            flat = logits.flatten(0, 1)
+            repeated = target.repeat_interleave(experts, dim=0)
+            accuracy = self.criterion.accuracy(flat, repeated).view(size, experts)
+            predicted = self.criterion.predict(flat).unflatten(0, (size, experts))
+            top, expert = accuracy.max(dim=1)
+            chosen = predicted[torch.arange(size, device=target.device), expert]
+            if best is None:
+                best, best_accuracy = chosen, top
+                continue
+            better = top > best_accuracy
+            best_accuracy = best_accuracy.maximum(top)
+            best = chosen.where(better.view(-1, *[1] * (chosen.ndim - 1)), best)
+        assert best is not None
+        return best
+
+    def observe(self, batch: Sample, features: Features) -> None:
+        """Keep the mean mixture weights of each domain.
+
+        Args:
+            batch: A test batch.
+            features: What the backbone gave.
+        """
+        weights = self.model.mixture(features)
+        self.group_weights.update(weights, self.group(batch))
+
+    def on_test_epoch_end(self) -> None:
+        """Log test metrics; write tables and figures of weights and affinity."""
+        super().on_test_epoch_end()
+        weights = self.group_weights.compute().cpu()
+        self.group_weights.reset()
+        self._report(weights)
+
+    @rank_zero_only
+    def _report(self, weights: Tensor) -> None:
+        experts = self.domain_names or tuple(map(str, range(weights.shape[1])))
+        path = self.report_dir / 'mixture_weights.csv'
+        write_weights(path, self.group_names, experts, weights)
+        figure = plot_mixture_weights(weights, self.group_names, experts)
+        save_figure(self, figure, 'mixture_weights')
+
+        everything = torch.arange(len(experts), device=self.device)
+        domains = getattr(getattr(self.trainer, 'datamodule', None), 'domains', None)
+        angles = torch.full((len(experts), len(experts)), torch.nan)
+        if domains is not None and domains.names == experts:
+            angles = domains.angles()
+        figure = plot_affinity(self.affinity(everything), experts, angles)
+        save_figure(self, figure, 'affinity')
+
+    def predict_step(
+        self, batch: Sample, batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
+        """Compute the predicted class probabilities and the mixture weights.
+
+        Args:
+            batch: The output of your DataLoader.
+            batch_idx: Integer displaying index of this batch.
+            dataloader_idx: Index of the current dataloader.
+
+        Returns:
+            ``probabilities``, shape (B, C, ...), and ``weights``, shape (B, D).
+        """
+        features = self.model.backbone(batch['image'])
+        weights = self.model.mixture(features)
+        logits = self.model.experts.mix(features.head, weights)
+        return {
+            'probabilities': self.criterion.probabilities(logits),
+            'weights': weights,
+        }
