@@ -66,6 +66,12 @@ SMALL: dict[str, Callable[[Path], list[str]]] = {
 }
 
 
+def count_steps(folder: Path) -> int:
+    """Read the number of training steps from the log."""
+    with (folder / 'metrics.csv').open() as file:
+        return 1 + max(int(row['step']) for row in csv.DictReader(file))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('name', config_names())
 def test_fit_validate_test_predict(
@@ -86,6 +92,9 @@ def test_fit_validate_test_predict(
     small = ['--trainer.max_epochs', '2', '--model.init_args.model', 'test_resnet']
     torchgeo(['fit', *arguments, *small, *stages])
     (last,) = tmp_path.glob('lightning_logs/*/checkpoints/last.ckpt')
+    steps = torch.load(last, weights_only=True)['global_step']
+    # The last epoch's, even if another one was better.
+    assert steps % 2 == 0 and steps == count_steps(last.parents[1])
     for command in ('validate', 'test', 'predict'):
         extra = ['--return_predictions', 'false'] if command == 'predict' else []
         torchgeo([command, *arguments, '--ckpt_path', str(last), *extra])
