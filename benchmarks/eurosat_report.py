@@ -136,7 +136,7 @@ def draw(table: pd.DataFrame) -> Figure:
     errors = [shown['to ERM'] - shown['low'], shown['high'] - shown['to ERM']]
     axes.errorbar(shown['to ERM'], shown['arm'], xerr=errors, fmt='o', capsize=3)
     axes.axvline(0, color='gray', lw=0.8)
-    axes.set_xlabel('points of mean-country accuracy above ERM, unseen countries')
+    axes.set_xlabel('points above ERM, mean of unseen countries')
     axes.grid(axis='x', alpha=0.3)
     return figure
 

@@ -165,8 +165,8 @@ def plot_comparison(
         axes.set_xticks(range(len(values)), labels=list(values), rotation=45)
     axes.axhline(best, color='gray', ls='--', lw=1, label='best possible')
     axes.tick_params(labelsize=7)
-    axes.set_ylim(0, 1)
-    axes.legend(fontsize=7, ncols=3, loc='lower right')
+    axes.set_ylim(0, 1.12)
+    axes.legend(fontsize=7, ncols=3, loc='upper center', frameon=False)
     right.suptitle('accuracy in places never seen', fontsize=9)
     return figure
 
