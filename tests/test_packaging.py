@@ -3,6 +3,7 @@
 
 """What is installed, shipped and told about the package."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -111,3 +112,11 @@ def test_setup_explains_an_unsuitable_python(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert 'PYTHON=false is no Python 3.12 or newer' in done.stderr
     assert not (tmp_path / '.venv').exists()
+
+
+@pytest.mark.parametrize('page', ['README.md', 'docs/results.md', 'docs/quickstart.md'])
+def test_links_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    targets = re.findall(r'\]\((?!http)([^)#]+)\)', path.read_text())
+    missing = [t for t in targets if not (path.parent / t).exists()]
+    assert targets and not missing

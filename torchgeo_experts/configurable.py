@@ -43,6 +43,9 @@ class Configurable(nn.Module):
 def from_config[T: Configurable](config: T | Mapping[str, Any], kind: type[T]) -> T:
     """Make a module from its recipe.
 
+    The class is imported before it can be checked, so that, as with any YAML file, a
+    recipe from strangers is to be read first.
+
     Args:
         config: A module, returned as it is, or what :meth:`Configurable.to_config` gave.
         kind: Class that the module must belong to: nothing else is ever made.
