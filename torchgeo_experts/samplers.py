@@ -41,12 +41,13 @@ class ShuffleSampler(DistributedSampler[int]):
     it in place and announces epochs to it.
     """
 
-    def __init__(self, dataset: Sized) -> None:
+    def __init__(self, dataset: Sized, seed: int | None = None) -> None:
         """Initialize a new ShuffleSampler instance.
 
         Args:
             dataset: Data set to draw from. With several ranks, samples that cannot be
                 shared out equally are left out of an epoch.
+            seed: Seed of the order, the same on every rank. Default: the run's.
         """
         replicas, rank = this_rank()
         super().__init__(
@@ -54,7 +55,7 @@ class ShuffleSampler(DistributedSampler[int]):
             replicas,
             rank,
             shuffle=True,
-            seed=run_seed(),
+            seed=run_seed() if seed is None else seed,
             drop_last=True,
         )
 

@@ -17,7 +17,7 @@ from torchgeo.datasets import NonGeoDataset
 from torchgeo.datasets.utils import Sample
 
 from ..domains import Domains
-from ..samplers import DomainBalancedSampler, ShuffleSampler, this_rank
+from ..samplers import DomainBalancedSampler, ShuffleSampler, run_seed, this_rank
 
 #: Splits that each stage of a trainer needs.
 STAGE_SPLITS = {
@@ -51,6 +51,7 @@ class PlacesDataModule(NonGeoDataModule, ABC):
     number in both) and ``split_domains`` the groups seen in each split.
     """
 
+    _seed: int | None = None
     #: Training domains, in the order of the samples' ``domain``.
     domains: Domains
     #: Names of the evaluation groups, in the order of the samples' ``group``.
@@ -106,6 +107,27 @@ class PlacesDataModule(NonGeoDataModule, ABC):
         """Number of classes."""
         return len(self.classes)
 
+    @property
+    def seed(self) -> int:
+        """Seed of the order of batches: that of the run, or of the one it goes on from."""
+        return run_seed() if self._seed is None else self._seed
+
+    def state_dict(self) -> dict[str, Any]:
+        """Save the seed, so that a resumed run draws the batches it would have drawn.
+
+        Returns:
+            The seed.
+        """
+        return {'seed': self.seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the seed.
+
+        Args:
+            state_dict: What :meth:`state_dict` gave.
+        """
+        self._seed = state_dict['seed']
+
     @abstractmethod
     def configure_domains(self) -> None:
         """Set ``domains``, ``groups`` and ``classes`` before data sets are made."""
@@ -146,10 +168,10 @@ class PlacesDataModule(NonGeoDataModule, ABC):
                 ' batch to train on'
             )
         if self.domains_per_batch is None:
-            sampler: Sampler[int] = ShuffleSampler(dataset)
+            sampler: Sampler[int] = ShuffleSampler(dataset, self.seed)
         else:
             sampler = DomainBalancedSampler(
-                dataset.domain, self.batch_size, self.domains_per_batch
+                dataset.domain, self.batch_size, self.domains_per_batch, self.seed
             )
         return DataLoader(
             dataset,
