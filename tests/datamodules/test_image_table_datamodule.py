@@ -119,6 +119,15 @@ class TestSplitsByColumn:
         datamodule.setup('test')
         assert datamodule.test_dataset is not None
 
+    @pytest.mark.parametrize('wrong', ['Train', 'train '])
+    def test_misspelt_split(self, root: Path, tmp_path: Path, wrong: str) -> None:
+        text = (root / 'table.csv').read_text()
+        assert ',train,' in text
+        path = tmp_path / 'misspelt.csv'
+        path.write_text(text.replace(',train,', f',{wrong},', 1))
+        with pytest.raises(ValueError, match=f"1 rows have the split '{wrong}'"):
+            ImageTableDataModule(root, path).setup('fit')
+
     def test_unknown_label(self, root: Path) -> None:
         # Rows: header, 3 of Chile, 8 of France: the first b of the table is in row 3.
         message = "row 3, file 'Chile_val_1.png': unknown label 'b'"

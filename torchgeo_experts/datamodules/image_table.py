@@ -141,6 +141,8 @@ class ImageTableDataModule(PlacesDataModule):
             )
             if self.val_domains is not None and self.test_domains is not None:
                 rows = self._split_by_domain(rows, self.val_domains, self.test_domains)
+            else:
+                self._refuse_misspelt_splits(rows)
             self._rows = self._without_small_domains(rows)
         self.domains = self._rows.domains
         self.groups = self._rows.groups
@@ -181,6 +183,22 @@ class ImageTableDataModule(PlacesDataModule):
         for split, names in drawn.items():
             splits[rows.frame['domain'].isin(names)] = self.split_values[split]
         return rows.with_splits(splits)
+
+    def _refuse_misspelt_splits(self, rows: CheckedTable) -> None:
+        """Refuse values of the split column that are nearly one of those in use.
+
+        Other values are fine: their rows are for other runs.
+        """
+        used = set(self.split_values.values())
+        near = {value.strip().lower() for value in used}
+        counts = rows.frame['split'].value_counts()
+        for value, count in counts.items():
+            name = str(value)
+            if name not in used and name.strip().lower() in near:
+                raise ValueError(
+                    f'{self.table}: {count} rows have the split {name!r}, which is none of'
+                    f' {sorted(used)} but nearly: they would be in no split'
+                )
 
     def _without_small_domains(self, rows: CheckedTable) -> CheckedTable:
         """Leave training domains with too few samples out of training."""
