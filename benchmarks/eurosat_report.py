@@ -111,6 +111,33 @@ def summarize(out: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def seed_noise(countries: pd.DataFrame) -> tuple[float, float]:
+    """Compare ERM with itself: how far do two seeds differ, in points?
+
+    Returns:
+        Standard deviation over countries of the difference of the first two seeds, and
+        the standard error that this gives their mean.
+    """
+    erm = countries[countries['arm'] == 'erm']
+    seeds = erm.pivot_table(index='domain', columns='seed', values='OverallAccuracy')
+    difference = 100 * (seeds[1] - seeds[0]).dropna()
+    return difference.std(), difference.std() / len(difference) ** 0.5
+
+
+def largest_weight(out: Path, arm: str) -> float:
+    """Tell how much more than its uniform share the most weighted expert gets.
+
+    Returns:
+        Median over unseen countries of their largest mean weight times the number of
+        experts.
+    """
+    shares: list[float] = []
+    for path in out.glob(f'*/{arm}/test/mixture_weights.csv'):
+        weights = pd.read_csv(path, index_col='domain').to_numpy()
+        shares += (weights.max(axis=1) * weights.shape[1]).tolist()
+    return float(np.median(shares))
+
+
 def to_markdown(table: pd.DataFrame) -> str:
     """Render the table."""
     columns = [
@@ -146,5 +173,10 @@ def report(args: argparse.Namespace) -> None:
     table = summarize(args.out)
     done = complete(read_countries(args.out))[['fold', 'seed']].drop_duplicates()
     print(f'{len(done)} complete folds and seeds\n\n{to_markdown(table)}')
+    countries, mean = seed_noise(complete(read_countries(args.out)))
+    print(f'\nERM between seeds: {countries:.1f} in a country, {mean:.1f} in the mean')
+    for arm in ('codex', 'codex-cold'):
+        share = largest_weight(args.out, arm)
+        print(f'{arm}: the largest weight is {share:.1f} times the uniform one')
     table.to_csv(args.out / 'table.csv', index=False)
     draw(table).savefig(args.out / 'eurosat_countries.png', dpi=150)

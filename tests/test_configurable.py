@@ -1,6 +1,8 @@
 # Copyright (c) torchgeo-experts contributors.
 # Licensed under the MIT License.
 
+import io
+
 import pytest
 import torch
 
@@ -25,9 +27,7 @@ def test_nested_modules_are_written_down() -> None:
     assert isinstance(made.affinity, D3GAffinity) and made.affinity.fixed_share == 0.1
 
 
-def test_recipes_are_plain_data(tmp_path: object) -> None:
-    import io
-
+def test_recipes_are_plain_data() -> None:
     buffer = io.BytesIO()
     torch.save(ExpertTraining(D3GAffinity()).to_config(), buffer)
     buffer.seek(0)
