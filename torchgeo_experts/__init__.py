@@ -12,56 +12,95 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .datamodules import ImageTableDataModule, SyntheticEarthDataModule
-    from .datasets import ImageTable, SyntheticEarth
+    from .datasets import (
+        ImageTable,
+        SyntheticEarth,
+        SyntheticEarthChange,
+        SyntheticEarthSegmentation,
+        SyntheticEarthSeries,
+    )
     from .domains import Domains
     from .metrics import DomainScores
     from .models import (
         D3GAffinity,
         ExpertNet,
+        FactorizedAffinity,
         HandcraftedAffinity,
         LearnedAffinity,
+        MultiUTAE,
+        MultiUTAEBackbone,
+        SMPBackbone,
         TimmBackbone,
     )
     from .objectives import ERM, Objective
     from .samplers import DomainBalancedSampler
-    from .tasks import CoDEXClassificationTask, DomainClassificationTask
+    from .tasks import (
+        CoDEXChangeTask,
+        CoDEXClassificationTask,
+        CoDEXSegmentationTask,
+        DomainChangeTask,
+        DomainClassificationTask,
+        DomainSegmentationTask,
+    )
 
 #: Where each public name lives.
 _HOMES = {
+    'CoDEXChangeTask': 'tasks',
     'CoDEXClassificationTask': 'tasks',
+    'CoDEXSegmentationTask': 'tasks',
     'D3GAffinity': 'models',
     'DomainBalancedSampler': 'samplers',
+    'DomainChangeTask': 'tasks',
     'DomainClassificationTask': 'tasks',
     'DomainScores': 'metrics',
+    'DomainSegmentationTask': 'tasks',
     'Domains': 'domains',
     'ERM': 'objectives',
     'ExpertNet': 'models',
+    'FactorizedAffinity': 'models',
     'HandcraftedAffinity': 'models',
     'ImageTable': 'datasets',
     'ImageTableDataModule': 'datamodules',
     'LearnedAffinity': 'models',
+    'MultiUTAE': 'models',
+    'MultiUTAEBackbone': 'models',
     'Objective': 'objectives',
+    'SMPBackbone': 'models',
     'SyntheticEarth': 'datasets',
+    'SyntheticEarthChange': 'datasets',
     'SyntheticEarthDataModule': 'datamodules',
+    'SyntheticEarthSegmentation': 'datasets',
+    'SyntheticEarthSeries': 'datasets',
     'TimmBackbone': 'models',
 }
 
 __all__ = (
     'ERM',
+    'CoDEXChangeTask',
     'CoDEXClassificationTask',
+    'CoDEXSegmentationTask',
     'D3GAffinity',
     'DomainBalancedSampler',
+    'DomainChangeTask',
     'DomainClassificationTask',
     'DomainScores',
+    'DomainSegmentationTask',
     'Domains',
     'ExpertNet',
+    'FactorizedAffinity',
     'HandcraftedAffinity',
     'ImageTable',
     'ImageTableDataModule',
     'LearnedAffinity',
+    'MultiUTAE',
+    'MultiUTAEBackbone',
     'Objective',
+    'SMPBackbone',
     'SyntheticEarth',
+    'SyntheticEarthChange',
     'SyntheticEarthDataModule',
+    'SyntheticEarthSegmentation',
+    'SyntheticEarthSeries',
     'TimmBackbone',
 )
 

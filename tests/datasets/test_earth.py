@@ -112,3 +112,20 @@ def test_mosaic_takes_the_highest_pattern() -> None:
     bias = (0.5, 0.0, -0.5)
     shifted = patterns + torch.tensor(bias)[:, None, None]
     assert earth.mosaic(patterns, bias).equal(shifted.argmax(1))
+
+
+def test_clue_is_the_strength_of_the_mottles() -> None:
+    generator = torch.Generator().manual_seed(0)
+    texture = torch.randn(2, 3, 8, 8, generator=generator)
+    arguments = (
+        torch.zeros(2, 8, 8, dtype=torch.long),
+        torch.zeros(2, 1, 2),
+        torch.tensor([[0.5, -0.2, 0.1], [-0.9, 0.4, 0.3]]),
+        torch.zeros(2),
+    )
+    strong = earth.render(*arguments, texture, clue=2.0)
+    twice = torch.cat([2 * texture[:, :1], texture[:, 1:]], dim=1)
+    torch.testing.assert_close(strong, earth.render(*arguments, twice))
+    assert earth.render(*arguments, texture, clue=1.0).equal(
+        earth.render(*arguments, texture)
+    )

@@ -75,6 +75,39 @@ class TestSamples:
         assert one.groups != other.groups
         assert not one.images.equal(other.images)
 
+    @pytest.mark.parametrize(
+        'seed, pixels, place, chroma',
+        [
+            (
+                0,
+                [153, 142, 120, 134, 108, 151, 125, 98, 151, 158, 132, 142],
+                (-31.894187, 32.180454),
+                (24.80505, -21.61413),
+            ),
+            (
+                7,
+                [105, 89, 118, 116, 136, 86, 104, 117, 139, 125, 118, 127],
+                (-162.53952, -52.22607),
+                (7.11242, -29.12867),
+            ),
+        ],
+    )
+    def test_samples_are_those_of_version_0_1(
+        self,
+        seed: int,
+        pixels: list[int],
+        place: tuple[float, float],
+        chroma: tuple[float, float],
+    ) -> None:
+        data = make('test', seed=seed)
+        sample = data[100]
+        found = sample['image'][:, ::16, ::16].flatten()
+        # Other machines may round the other way.
+        torch.testing.assert_close(found, torch.tensor(pixels).float(), atol=1, rtol=0)
+        assert (sample['label'], sample['group']) == (4, 24)
+        assert (sample['lon'], sample['lat']) == pytest.approx(place, abs=1e-4)
+        assert data.chroma[100].tolist() == pytest.approx(chroma, abs=1e-3)
+
     @pytest.mark.parametrize('workers', [0, 2])
     def test_workers_load_the_same(self, workers: int) -> None:
         data = make('val')

@@ -12,7 +12,8 @@ from torchgeo.models import ResNet18_Weights
 from torchgeo.tasks import Classification
 
 from torchgeo_experts.models import TimmBackbone
-from torchgeo_experts.models.backbones import pool, pooled_pyramid, spread_blocks
+from torchgeo_experts.models.backbones import spread_blocks
+from torchgeo_experts.models.pooling import pooled_pyramid
 
 
 @pytest.mark.parametrize('name', ['resnet18', 'resnet10t', 'test_convnext'])
@@ -50,13 +51,6 @@ def test_blocks_are_spread() -> None:
     assert spread_blocks(5) == [0, 1, 2, 3, 4]
     assert spread_blocks(12) == [2, 5, 8, 11]
     assert spread_blocks(6)[-1] == 5
-
-
-def test_pooling_is_the_mean_over_space_and_time() -> None:
-    maps, series = torch.randn(2, 3, 4, 5), torch.randn(2, 6, 3, 4, 5)
-    torch.testing.assert_close(pool(maps), maps.flatten(2).mean(2))
-    expected = series.transpose(1, 2).flatten(2).mean(2)
-    torch.testing.assert_close(pool(series), expected)
 
 
 def test_pooled_pyramid_concatenates_channels() -> None:
@@ -122,3 +116,18 @@ def test_frozen_backbone_stays_in_evaluation_mode() -> None:
     backbone.freeze(False)
     parent.train()
     assert all(module.training for module in backbone.modules())
+
+
+def test_fixed_parts_stay_in_evaluation_mode_for_good() -> None:
+    backbone = TimmBackbone('test_resnet')
+    part = backbone.body.layer1
+    backbone.fix(part)
+    for frozen in (True, False):
+        backbone.freeze(frozen)
+        nn.Sequential(backbone).train()
+        assert not any(module.training for module in part.modules())
+        assert not any(p.requires_grad for p in part.parameters())
+    others = [p for p in backbone.parameters() if p.requires_grad]
+    inside = len(list(part.parameters()))
+    assert len(others) == len(list(backbone.parameters())) - inside
+    assert backbone.body.layer2.training

@@ -7,12 +7,34 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import torchgeo_experts.models.experts as module
-from torchgeo_experts.models import ConvExperts, ExpertBank, LinearExperts
+from torchgeo_experts.models import (
+    ChangeExperts,
+    ConvExperts,
+    ExpertBank,
+    LinearExperts,
+)
+
+
+class Enlarging(ConvExperts):
+    """Experts whose logits are enlarged."""
+
+    def __init__(self, num_domains: int, in_features: int, num_classes: int) -> None:
+        super().__init__(num_domains, in_features, num_classes, upsampling=4)
 
 
 def naive(bank: ExpertBank, features: Tensor, expert: int) -> Tensor:
     """One expert, with PyTorch's own layers, image by image."""
     weight, bias = bank.weight[expert], bank.bias[expert]
+    if isinstance(bank, ChangeExperts):
+        # The bias cancels in the difference; it is added as a threshold.
+        before, after = (F.conv2d(f, weight, padding=1) for f in features.unbind(1))
+        return after - before + bias[:, None, None]
+    if isinstance(bank, Enlarging):
+        enlarge = torch.nn.UpsamplingBilinear2d(scale_factor=4)
+        if features.ndim == 4:
+            return enlarge(F.conv2d(features, weight, bias, padding=1))
+        dates = [F.conv2d(f, weight, bias, padding=1) for f in features.unbind(1)]
+        return torch.stack([enlarge(date) for date in dates], dim=2)
     if features.ndim == 2:
         return F.linear(features, weight, bias)
     if features.ndim == 4:
@@ -25,6 +47,9 @@ CASES = [
     pytest.param(LinearExperts, (3, 5), id='linear'),
     pytest.param(ConvExperts, (3, 5, 6, 7), id='maps'),
     pytest.param(ConvExperts, (3, 2, 5, 6, 7), id='series'),
+    pytest.param(Enlarging, (3, 5, 2, 3), id='enlarged maps'),
+    pytest.param(Enlarging, (3, 2, 5, 2, 3), id='enlarged series'),
+    pytest.param(ChangeExperts, (3, 2, 5, 6, 7), id='change'),
 ]
 
 
@@ -80,15 +105,55 @@ class TestExpertBank:
         expected = torch.stack([naive(bank, features, d) for d in range(7)], dim=1)
         # Room for three experts at a time.
         monkeypatch.setattr(module, 'CHUNK_LOGITS', 3 * expected[:, 0].numel())
+        if kind is ChangeExperts:
+            # Counted at two maps a pair.
+            monkeypatch.setattr(module, 'CHUNK_LOGITS', 6 * expected[:, 0].numel())
         chunks = list(bank.chunks(features))
-        assert [c.stop - c.start for c, _ in chunks] == [3, 3, 1]
+        assert [len(experts) for experts, _ in chunks] == [3, 3, 1]
         torch.testing.assert_close(torch.cat([z for _, z in chunks], dim=1), expected)
+        some = torch.tensor([5, 0, 6, 2])
+        chunks = list(bank.chunks(features, some))
+        assert torch.cat([experts for experts, _ in chunks]).equal(some)
+        found = torch.cat([logits for _, logits in chunks], dim=1)
+        torch.testing.assert_close(found, expected[:, some])
+
+    def test_no_sample_gives_no_logits(
+        self, kind: type[ExpertBank], shape: tuple[int, ...]
+    ) -> None:
+        bank, features = self.make(kind, shape, 4)
+        expected = bank.mix(features, torch.ones(3, 4).double())[:0]
+        none = bank.mix(features[:0], torch.ones(0, 4).double())
+        assert none.shape == expected.shape
 
 
-def test_bfloat16_mixture_is_right_to_its_rounding() -> None:
+def test_dates_may_have_mixtures_of_their_own() -> None:
     torch.manual_seed(0)
-    bank = LinearExperts(20, 64, 5)
-    features, mixture = torch.randn(8, 64), torch.randn(8, 20).softmax(1)
+    for kind in (ConvExperts, Enlarging):
+        bank = kind(6, 5, 4).double()
+        features = torch.randn(3, 2, 5, 6, 7, dtype=torch.float64)
+        mixture = torch.randn(3, 2, 6, dtype=torch.float64).softmax(-1)
+        every = torch.stack([naive(bank, features, d) for d in range(6)], dim=1)
+        expected = torch.einsum('btd,bdcthw->bcthw', mixture, every)
+        torch.testing.assert_close(bank.mix(features, mixture), expected)
+        domain = torch.tensor([[2, 0], [1, 5], [3, 3]])
+        found = bank(features, domain)
+        for b, t in ((0, 0), (1, 1), (2, 0)):
+            chosen = every[b, domain[b, t], :, t]
+            torch.testing.assert_close(found[b, :, t], chosen)
+
+
+@pytest.mark.parametrize(
+    'bank, features',
+    [
+        (LinearExperts(20, 64, 5), torch.randn(8, 64)),
+        (ConvExperts(20, 16, 5), torch.randn(8, 16, 12, 12)),
+    ],
+)
+def test_bfloat16_mixture_is_right_to_its_rounding(
+    bank: ExpertBank, features: Tensor
+) -> None:
+    torch.manual_seed(0)
+    mixture = torch.randn(8, 20).softmax(1)
     exact = bank.mix(features, mixture)
     with torch.autocast('cpu', torch.bfloat16):
         rounded = bank.mix(features, mixture)

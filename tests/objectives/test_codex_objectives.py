@@ -45,7 +45,7 @@ def affinity() -> LearnedAffinity:
 
 def every_expert(step: Step) -> Tensor:
     """Logits of all experts, one at a time: shape (B, D, C)."""
-    features = step.net.backbone(step.image).head
+    features = step.net.backbone(step.batch['image']).head
     bank = step.net.experts
     heads = zip(bank.weight, bank.bias, strict=True)
     return torch.stack([F.linear(features, w, b) for w, b in heads], dim=1)
@@ -53,9 +53,9 @@ def every_expert(step: Step) -> Tensor:
 
 def test_erm_is_the_mean_risk(step: Step) -> None:
     logits, terms = ERM()(step)
-    expected = F.cross_entropy(step.net(step.image), TARGET)
+    expected = F.cross_entropy(step.net(step.batch['image']), TARGET)
     torch.testing.assert_close(terms['risk'], expected)
-    assert logits.equal(step.net(step.image))
+    assert logits.equal(step.net(step.batch['image']))
 
 
 class TestExpertTraining:
@@ -98,7 +98,7 @@ class TestExpertTraining:
     def test_own_expert_has_no_part_in_consistency(
         self, step: Step, affinity: LearnedAffinity
     ) -> None:
-        one = {'image': step.image[:1], 'domain': DOMAIN[:1]}
+        one = {'image': step.batch['image'][:1], 'domain': DOMAIN[:1]}
         alone = Step(step.net, one, TARGET[:1], step.criterion)
         ExpertTraining(affinity)(alone).terms['consistency'].backward()
         gradient = step.net.experts.weight.grad.flatten(1).abs().sum(1)
@@ -121,7 +121,7 @@ class TestSelectorTraining:
     def test_losses_by_the_paper(self, reduction: Any, step: Step) -> None:
         """Equations 3 and 4, sample by sample and expert by expert."""
         every = every_expert(step)
-        scores = step.net.selector(step.net.backbone(step.image))
+        scores = step.net.selector(step.net.backbone(step.batch['image']))
         accuracy_losses, mixture_losses = [], []
         for logits, s, y in zip(every, scores, TARGET, strict=True):
             errors = [(s[d] - float(logits[d].argmax() == y)).abs() for d in range(4)]
@@ -146,7 +146,7 @@ class TestSelectorTraining:
         assert set(SelectorTraining(*weights)(step).terms) == names
 
     def test_accuracies_carry_no_gradient(self, step: Step) -> None:
-        features = step.net.backbone(step.image).head
+        features = step.net.backbone(step.batch['image']).head
         found = expert_accuracies(step.net.experts, features, TARGET, step.criterion)
         assert not found.requires_grad
         right = every_expert(step).argmax(-1) == TARGET[:, None]

@@ -114,7 +114,7 @@ class OneRiskADomain(ERM):
     requires = frozenset({'domain'})
 
     def forward(self, step: Step) -> Outcome:
-        logits = step.net(step.image)
+        logits = step.net(step.batch['image'])
         risk = step.criterion(logits, step.target)
         means = [risk[step.domain == d].mean() for d in step.domain.unique()]
         return Outcome(logits, {'risk': torch.stack(means).mean()})

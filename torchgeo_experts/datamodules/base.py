@@ -5,9 +5,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-import kornia.augmentation as K
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from torchgeo.datasets.utils import Sample
 
 from ..domains import Domains
 from ..samplers import DomainBalancedSampler, ShuffleSampler, run_seed, this_rank
+from .series_augmentation import SeriesAugmentation
 
 #: Splits that each stage of a trainer needs.
 STAGE_SPLITS = {
@@ -89,13 +89,9 @@ class PlacesDataModule(NonGeoDataModule, ABC):
         super().__init__(dataset_class, batch_size, num_workers, **kwargs)
         self.domains_per_batch = domains_per_batch
         self.split_domains: dict[str, tuple[str, ...]] = {}
+        self.aug = SeriesAugmentation(self.mean, self.std)
         if augmentations:
-            self.train_aug = K.AugmentationSequential(
-                K.Normalize(self.mean, self.std),
-                *cast(list[Any], augmentations),
-                data_keys=None,
-                keepdim=True,
-            )
+            self.train_aug = SeriesAugmentation(self.mean, self.std, augmentations)
 
     @property
     def num_domains(self) -> int:

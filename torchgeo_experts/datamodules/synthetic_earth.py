@@ -4,16 +4,36 @@
 """SyntheticEarth datamodule."""
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from torch import nn
 
-from ..datasets import SyntheticEarth
+from ..datasets import (
+    SyntheticEarth,
+    SyntheticEarthChange,
+    SyntheticEarthSegmentation,
+    SyntheticEarthSeries,
+)
 from .base import DomainDataset, PlacesDataModule
+
+#: Data set of each task.
+DATASETS: dict[str, type[Any]] = {
+    'classification': SyntheticEarth,
+    'segmentation': SyntheticEarthSegmentation,
+    'series': SyntheticEarthSeries,
+    'change': SyntheticEarthChange,
+}
+
+#: Arguments that not all data sets have, and the tasks whose data sets have them.
+SOME_TASKS = {
+    'num_classes': ('classification', 'segmentation', 'series'),
+    'num_dates': ('series',),
+    'clue': ('segmentation', 'series', 'change'),
+}
 
 
 class SyntheticEarthDataModule(PlacesDataModule):
-    """LightningDataModule implementation for the SyntheticEarth data set.
+    """LightningDataModule implementation for the SyntheticEarth data sets.
 
     Prediction uses the test split.
     """
@@ -23,12 +43,17 @@ class SyntheticEarthDataModule(PlacesDataModule):
         num_train_domains: int = 16,
         num_val_domains: int = 4,
         num_test_domains: int = 8,
-        samples_per_domain: int = 128,
-        num_classes: int = 6,
-        size: int = 32,
+        task: Literal[
+            'classification', 'segmentation', 'series', 'change'
+        ] = 'classification',
+        samples_per_domain: int | None = None,
+        num_classes: int | None = None,
+        num_dates: int | None = None,
+        size: int | None = None,
         in_channels: int = 3,
         shift: float = 1.0,
         noise: float = 0.3,
+        clue: float | None = None,
         seed: int = 0,
         batch_size: int = 64,
         num_workers: int = 0,
@@ -43,13 +68,22 @@ class SyntheticEarthDataModule(PlacesDataModule):
             num_train_domains: Number of training domains.
             num_val_domains: Number of validation domains.
             num_test_domains: Number of test domains.
-            samples_per_domain: Number of images of each domain.
-            num_classes: Number of classes, 2 to 10, equally frequent in each domain.
-            size: Height and width of images in pixels, a multiple of 4.
+            task: What the data set is for. 'classification': one label an image.
+                'segmentation': a map an image. 'series': a map a date. 'change': what
+                becomes built-up between two dates.
+            samples_per_domain: Number of samples of each domain. Default: 128 to
+                classify, 64 otherwise.
+            num_classes: Number of classes; not for 'change'. Default: 6 to classify,
+                otherwise 7, the ground among them.
+            num_dates: Number of dates, for 'series' only. Default: 6.
+            size: Height and width of images in pixels, a multiple of 4. Default: 32 to
+                classify, 48 otherwise.
             in_channels: Number of bands, 3 or 4.
             shift: How much the looks of classes change with the climate; 0: not at all.
             noise: Scatter of the colours of a class, relative to the distance of classes
-                from grey. It sets the best possible accuracy.
+                from grey. It sets how well one can do.
+            clue: Strength of the mottles that show the climate, relative to those to
+                classify; not for 'classification'. Default: 2.
             seed: Seed of the Earth, its places and its images.
             batch_size: Size of each mini-batch.
             num_workers: Number of workers for parallel data loading.
@@ -58,10 +92,23 @@ class SyntheticEarthDataModule(PlacesDataModule):
             mean: Mean to subtract from images, one value or one a channel.
             std: Standard deviation to divide images by, one value or one a channel.
             augmentations: Kornia augmentations of training batches, applied after
-                normalization.
+                normalization, to all dates and masks of a sample alike.
+
+        Raises:
+            ValueError: If an argument is given that the task has no use for.
         """
+        chosen = {
+            'samples_per_domain': samples_per_domain,
+            'num_classes': num_classes,
+            'num_dates': num_dates,
+            'size': size,
+            'clue': clue,
+        }
+        given = {name: value for name, value in chosen.items() if value is not None}
+        _check(task, given)
+        self.task = task
         super().__init__(
-            SyntheticEarth,
+            DATASETS[task],
             batch_size,
             num_workers,
             domains_per_batch,
@@ -71,18 +118,16 @@ class SyntheticEarthDataModule(PlacesDataModule):
             num_train_domains=num_train_domains,
             num_val_domains=num_val_domains,
             num_test_domains=num_test_domains,
-            samples_per_domain=samples_per_domain,
-            num_classes=num_classes,
-            size=size,
             in_channels=in_channels,
             shift=shift,
             noise=noise,
             seed=seed,
+            **given,
         )
 
     def configure_domains(self) -> None:
         """Name domains, groups and classes, by an Earth with few images."""
-        few = SyntheticEarth('val', **self.kwargs | {'samples_per_domain': 1})
+        few = DATASETS[self.task]('val', **self.kwargs | {'samples_per_domain': 1})
         self.domains, self.groups, self.classes = few.domains, few.groups, few.classes
 
     def make_dataset(self, split: str) -> DomainDataset:
@@ -94,5 +139,16 @@ class SyntheticEarthDataModule(PlacesDataModule):
         Returns:
             The data set.
         """
-        name = cast(Literal['train'], 'test' if split == 'predict' else split)
-        return SyntheticEarth(name, **self.kwargs)
+        name = 'test' if split == 'predict' else split
+        return cast(DomainDataset, DATASETS[self.task](name, **self.kwargs))
+
+
+def _check(task: str, given: dict[str, Any]) -> None:
+    """Refuse an unknown task, and arguments that it has no use for."""
+    if task not in DATASETS:
+        raise ValueError(f'task must be one of {list(DATASETS)}, found {task!r}')
+    for name, tasks in SOME_TASKS.items():
+        if name in given and task not in tasks:
+            raise ValueError(
+                f'{name} is for task {" or ".join(tasks)}, not for {task!r}: leave it out'
+            )

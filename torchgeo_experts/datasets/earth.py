@@ -214,6 +214,7 @@ def render(
     dates: Tensor,
     texture: Tensor,
     in_channels: int = 3,
+    clue: float = 1.0,
 ) -> Tensor:
     """Paint images from maps of regions.
 
@@ -229,6 +230,8 @@ def render(
         texture: Patterns of mean 0 and variance 1, shape (N, 3, H, W): mottles, fine
             grain, coarse grain.
         in_channels: Number of bands, of red, green, blue and near infrared.
+        clue: Strength of the mottles. The stronger they are, the more easily the climate
+            is read from the image.
 
     Returns:
         Bands in digital numbers between 0 and 255, float32, shape
@@ -249,8 +252,8 @@ def render(
     line = math.pi / 4 * climate
     layers = [
         light,
-        red_green + MOTTLE * mottles * line.cos(),
-        yellow_blue + MOTTLE * mottles * line.sin(),
+        red_green + clue * MOTTLE * mottles * line.cos(),
+        yellow_blue + clue * MOTTLE * mottles * line.sin(),
     ]
     bands = torch.tensor(BANDS[:in_channels])
     return torch.einsum('cl,lnhw->nchw', bands, torch.stack(layers)).clamp(0, 255)

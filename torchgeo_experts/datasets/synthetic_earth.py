@@ -7,28 +7,18 @@ from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
-from torchgeo.datasets import NonGeoDataset
 from torchgeo.datasets.utils import Sample
 
-from ..domains import EARTH_RADIUS_KM, Domains, unit_vectors
 from . import earth
-from .places import find_places
-
-#: Radius of a domain in kilometres.
-DOMAIN_RADIUS_KM = 100.0
-
-#: Standard deviation of the colour of the ground within a domain, relative to the ring.
-GROUND_NOISE = 0.1
+from .synthetic_base import GROUND_NOISE, SyntheticPlaces, draw, require
 
 #: What is added to the pattern of the ground: it covers somewhat more than half.
 GROUND_BIAS = 0.3
 
 
-class SyntheticEarth(NonGeoDataset):
+class SyntheticEarth(SyntheticPlaces):
     """An invented Earth on which the looks of classes depend on the place.
 
     Dataset features:
@@ -50,19 +40,7 @@ class SyntheticEarth(NonGeoDataset):
     * images of 3 or 4 bands (red, green, blue, near infrared), values 0 to 255
     """
 
-    all_classes: ClassVar[tuple[str, ...]] = (
-        'water',
-        'forest',
-        'grassland',
-        'cropland',
-        'built-up',
-        'bare',
-        'wetland',
-        'shrubland',
-        'snow',
-        'mangrove',
-    )
-    splits: ClassVar[tuple[str, ...]] = ('train', 'val', 'test')
+    sample_keys: ClassVar[tuple[str, ...]] = ('label', *SyntheticPlaces.sample_keys)
 
     def __init__(
         self,
@@ -100,96 +78,55 @@ class SyntheticEarth(NonGeoDataset):
         Raises:
             ValueError: If an argument is out of its range.
         """
-        counts = dict(
-            zip(
-                self.splits,
-                (num_train_domains, num_val_domains, num_test_domains),
-                strict=True,
-            )
+        super().__init__(
+            split,
+            num_train_domains,
+            num_val_domains,
+            num_test_domains,
+            samples_per_domain,
+            size,
+            in_channels,
+            shift,
+            noise,
+            seed,
+            transforms,
         )
-        _check(split, counts, samples_per_domain, num_classes, size, in_channels, noise)
-        self.split, self.transforms = split, transforms
-        places = find_places(counts, seed)
-        self.groups = places.names
-        self.domains = Domains(
-            places.names[:num_train_domains],
-            places.lon[:num_train_domains],
-            places.lat[:num_train_domains],
-        )
+        most = len(self.all_classes)
+        right = 2 <= num_classes <= most
+        require(right, f'num_classes must be 2 to {most}', num_classes)
         self.classes = self.all_classes[:num_classes]
         #: Accuracy that no classifier exceeds, whatever it knows of the place.
         self.best_accuracy = earth.best_accuracy(num_classes, noise)
+        self.label = self.number % num_classes
+        self._paint()
 
-        first = sum(list(counts.values())[: self.splits.index(split)])
-        members = torch.arange(first, first + counts[split])
-        self.group = members.repeat_interleave(samples_per_domain)
-        self.domain = self.group.where(self.group < num_train_domains, -1)
-        self.label = torch.arange(samples_per_domain).repeat(len(members)) % num_classes
-        draws = Draws(seed, self.splits.index(split), self.group - first, size)
-        self._place(places, draws, earth.Earth(seed))
-        self._paint(draws, shift, noise, size, in_channels)
-
-    def _place(self, places: Domains, draws: 'Draws', planet: earth.Earth) -> None:
-        """Scatter samples evenly over the discs of their domains."""
-        centre = unit_vectors(places.lon, places.lat)[self.group]
-        aside = torch.linalg.cross(centre, draws.jitter[:, 4:].double())
-        aside = aside / aside.norm(dim=1, keepdim=True)
-        distance = draws.radius.sqrt() * DOMAIN_RADIUS_KM / EARTH_RADIUS_KM
-        x, y, z = (centre + distance[:, None] * aside).unbind(dim=1)
-        self.lon = torch.rad2deg(torch.atan2(y, x)).float()
-        self.lat = torch.rad2deg(torch.atan2(z, torch.hypot(x, y))).float()
-        #: Climate, soil and season at each sample, shape (N, 3).
-        self.fields = planet.fields(self.lon, self.lat)
-
-    def _paint(
-        self, draws: 'Draws', shift: float, noise: float, size: int, in_channels: int
-    ) -> None:
+    def _paint(self) -> None:
         """Paint all images: a region of the class on the ground of the place."""
+        blobs, cells = earth.BLOB_CELLS, self.size // 4
+        shapes = [(7,), (2, blobs, blobs), (2, 2 * cells, 2 * cells), (1, cells, cells)]
+        uniform, (jitter, *patterns) = draw(self.keys, 2, shapes)
+        radius, date = uniform.unbind(dim=1)
+        self._locate(radius, jitter[:, 4:])
+
         climate, soil = self.fields[:, 0], self.fields[:, 1]
-        typical = earth.class_chroma(climate, len(self.classes), shift)
-        rows = torch.arange(len(self.label))
-        scatter = earth.RING * draws.jitter
+        typical = earth.class_chroma(climate, len(self.classes), self.shift)
+        scatter = earth.RING * jitter
         #: Colour of the class in each image, shape (N, 2).
-        self.chroma = typical[rows, self.label] + noise * scatter[:, :2]
+        self.chroma = typical[torch.arange(len(self)), self.label]
+        self.chroma = self.chroma + self.noise * scatter[:, :2]
         ground = earth.ground_chroma(soil) + GROUND_NOISE * scatter[:, 2:4]
         outline, mottles, grain = (
-            earth.smooth_noise(white, size) for white in draws.patterns
+            earth.smooth_noise(white, self.size) for white in patterns
         )
         images = earth.render(
             earth.mosaic(outline, (GROUND_BIAS, 0)),
             torch.stack([ground, self.chroma], dim=1),
             self.fields,
-            draws.date.float(),
+            date.float(),
             torch.cat([mottles, grain], dim=1),
-            in_channels,
+            self.in_channels,
         )
         self.images = images.round().byte()
-
-    def __len__(self) -> int:
-        """Return the number of samples.
-
-        Returns:
-            Length of the data set.
-        """
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Sample:
-        """Return a sample.
-
-        Args:
-            index: Index of the sample.
-
-        Returns:
-            ``image`` (float32, shape (C, H, W), values 0 to 255), ``label``, ``domain``
-            (index into the training domains, -1 for none of them), ``group`` (index
-            into ``groups``), ``lon`` and ``lat`` (degrees).
-        """
-        sample = {
-            key: getattr(self, key)[index].clone()
-            for key in ('label', 'domain', 'group', 'lon', 'lat')
-        }
-        sample['image'] = self.images[index].float()
-        return sample if self.transforms is None else self.transforms(sample)
 
     def plot(
         self, sample: Sample, show_titles: bool = True, suptitle: str | None = None
@@ -219,76 +156,3 @@ class SyntheticEarth(NonGeoDataset):
         if suptitle is not None:
             figure.suptitle(suptitle)
         return figure
-
-
-class Draws:
-    """Random numbers of each sample, from a generator of its own.
-
-    So a sample depends on nothing but the seed, its split, its domain and its number.
-    """
-
-    def __init__(self, seed: int, split: int, domain: Tensor, size: int) -> None:
-        """Initialize a new Draws instance.
-
-        Args:
-            seed: Seed of the Earth.
-            split: Number of the split.
-            domain: Number of each sample's domain in the split, sorted, shape (N,).
-            size: Side of images in pixels.
-        """
-        cells = [(2, earth.BLOB_CELLS), (2, size // 2), (1, size // 4)]
-        sizes = [7, *(count * side**2 for count, side in cells)]
-        uniform = torch.empty(len(domain), 2, dtype=torch.float64)
-        normal = torch.empty(len(domain), sum(sizes))
-        number, last = 0, -1
-        for row, place in enumerate(domain.tolist()):
-            number = number + 1 if place == last else 0
-            last = place
-            generator = np.random.default_rng((seed, split, place, number))
-            generator.random(out=uniform[row].numpy())
-            generator.standard_normal(out=normal[row].numpy(), dtype=np.float32)
-        #: Uniform numbers, shape (N,).
-        self.radius, self.date = uniform.unbind(dim=1)
-        #: Standard normal numbers: colour of the class (2), of the ground (2), direction
-        #: from the centre of the domain (3).
-        self.jitter, *white = normal.split(sizes, dim=1)
-        #: Standard normal numbers from which patterns grow: outline, mottles, grain.
-        self.patterns = [
-            numbers.view(-1, count, side, side)
-            for numbers, (count, side) in zip(white, cells, strict=True)
-        ]
-
-
-def _check(
-    split: str,
-    counts: dict[str, int],
-    samples_per_domain: int,
-    num_classes: int,
-    size: int,
-    in_channels: int,
-    noise: float,
-) -> None:
-    most = len(SyntheticEarth.all_classes)
-    for right, message in (
-        (split in counts, f'split must be one of {list(counts)}, found {split!r}'),
-        (
-            min(counts.values()) > 0,
-            f'every split needs at least one domain, found {counts}',
-        ),
-        (
-            samples_per_domain > 0,
-            f'samples_per_domain must be positive, found {samples_per_domain}',
-        ),
-        (
-            2 <= num_classes <= most,
-            f'num_classes must be 2 to {most}, found {num_classes}',
-        ),
-        (
-            size >= 8 and size % 4 == 0,
-            f'size must be a multiple of 4, and at least 8, found {size}',
-        ),
-        (in_channels in (3, 4), f'in_channels must be 3 or 4, found {in_channels}'),
-        (noise >= 0, f'noise must not be negative, found {noise}'),
-    ):
-        if not right:
-            raise ValueError(message)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import timm
-import torch
 from torch import Tensor, nn
+from torchgeo.datasets.utils import Sample
 from torchvision.models._api import WeightsEnum
 
 from .weights import load_weights
@@ -23,6 +23,20 @@ class Features(NamedTuple):
     #: Maps of several blocks, which the selector reads, each (B, C, H, W) or
     #: (B, T, C, H, W).
     pyramid: Sequence[Tensor]
+    #: Which dates of a series have an image, bool, shape (B, T). None: all.
+    valid: Tensor | None = None
+
+    def first(self, size: int) -> 'Features':
+        """Keep the first samples.
+
+        Args:
+            size: How many.
+
+        Returns:
+            Their features.
+        """
+        valid = None if self.valid is None else self.valid[:size]
+        return Features(self.head[:size], [m[:size] for m in self.pyramid], valid)
 
 
 class Backbone(nn.Module):
@@ -38,31 +52,71 @@ class Backbone(nn.Module):
     out_features: int
     #: Number of channels of each map of the pyramid.
     pyramid_channels: tuple[int, ...]
-    #: Whether it stays as it is.
+    #: How many pixels of the image, in height and width, a pixel of the map that heads
+    #: read stands for.
+    upsampling = 1
+    #: Whether all of it stays as it is, for now.
     frozen = False
+    #: Parts that stay as they are for good.
+    fixed: tuple[nn.Module, ...] = ()
+
+    def read(self, batch: Sample) -> Features:
+        """Compute the features of a batch.
+
+        Args:
+            batch: A batch, with its image and metadata.
+
+        Returns:
+            Features.
+        """
+        features: Features = self(batch['image'])
+        return features
+
+    @property
+    def encoder(self) -> Sequence[nn.Module]:
+        """Parts that TorchGeo calls the backbone: what pretrained weights fill."""
+        return (self.body,)
+
+    @property
+    def decoder(self) -> Sequence[nn.Module]:
+        """Parts between the encoder and the heads."""
+        return ()
+
+    def fix(self, *parts: nn.Module) -> None:
+        """Freeze parts for good.
+
+        Args:
+            *parts: Parts of this backbone.
+        """
+        self.fixed += parts
+        self.freeze(self.frozen)
 
     def freeze(self, frozen: bool) -> None:
-        """Stop or resume its training; frozen, it never leaves evaluation mode.
+        """Stop or resume its training; what is frozen never leaves evaluation mode.
 
         Else dropout and batch statistics would change what a frozen network gives.
 
         Args:
-            frozen: Whether it is to stay as it is.
+            frozen: Whether all of it is to stay as it is.
         """
         self.frozen = frozen
         freeze(self, frozen)
+        for part in self.fixed:
+            freeze(part, True)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> 'Backbone':
         """Set the mode.
 
         Args:
-            mode: True for training, unless it is frozen.
+            mode: True for training, except what is frozen.
 
         Returns:
             The backbone.
         """
         super().train(mode and not self.frozen)
+        for part in self.fixed:
+            part.eval()
         return self
 
 
@@ -146,27 +200,3 @@ def freeze(module: nn.Module, frozen: bool) -> None:
     """
     for parameter in module.parameters():
         parameter.requires_grad_(not frozen)
-
-
-def pool(maps: Tensor) -> Tensor:
-    """Average maps over space, and over time where there is one.
-
-    Args:
-        maps: Maps, shape (B, C, H, W) or (B, T, C, H, W).
-
-    Returns:
-        Means, shape (B, C).
-    """
-    return maps.mean(dim=(-2, -1)) if maps.ndim == 4 else maps.mean(dim=(1, -2, -1))
-
-
-def pooled_pyramid(features: Features) -> Tensor:
-    """Pool each map of a pyramid and concatenate the channels.
-
-    Args:
-        features: What a backbone gave.
-
-    Returns:
-        Pooled features of all blocks, shape (B, sum of channels).
-    """
-    return torch.cat([pool(maps) for maps in features.pyramid], dim=1)

@@ -61,7 +61,7 @@ class ExpertBank(nn.Module, ABC):
 
         Args:
             features: Features, shape (B, F, ...) or (B, T, F, H, W).
-            domain: Expert of each sample, int64, shape (B,).
+            domain: Expert of each sample, int64, shape (B,), or of each date, (B, T).
 
         Returns:
             Logits, shape (B, C, ...).
@@ -73,31 +73,45 @@ class ExpertBank(nn.Module, ABC):
 
         Args:
             features: Features, shape (B, F, ...) or (B, T, F, H, W).
-            mixture: Weight of each expert, shape (B, D).
+            mixture: Weight of each expert, shape (B, D), or for each date, (B, T, D).
 
         Returns:
             Logits, shape (B, C, ...).
         """
         mixture = mixture.to(self.weight.dtype)
         shape = self.weight.shape[1:]
-        weight = (mixture @ self.weight.flatten(1)).unflatten(1, shape)
+        weight = (mixture @ self.weight.flatten(1)).unflatten(-1, shape)
         return self.apply_heads(features, weight, mixture @ self.bias)
 
-    def chunks(self, features: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Let every expert predict, some experts at a time, in bounded memory.
+    def chunks(
+        self, features: Tensor, experts: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Let experts predict on all samples, some at a time, in bounded memory.
 
         Args:
             features: Features, shape (B, F, ...) or (B, T, F, H, W).
+            experts: Which experts, int64, shape (E,). Default: all.
 
         Yields:
             Which experts these are, and their logits, shape (B, E, C, ...).
         """
+        if experts is None:
+            experts = torch.arange(self.num_domains, device=features.device)
+        size = max(1, CHUNK_LOGITS // max(1, self.count_logits(features)))
+        for some in experts.split(size):
+            yield some, self.each(features, some)
+
+    def count_logits(self, features: Tensor) -> int:
+        """Count the logits that one expert gives.
+
+        Args:
+            features: Features, shape (B, F, ...) or (B, T, F, H, W).
+
+        Returns:
+            Their number.
+        """
         # A map has as many logits a class as features a channel.
-        logits = self.num_classes * features.numel() // self.weight.shape[2]
-        size = max(1, CHUNK_LOGITS // max(1, logits))
-        for start in range(0, self.num_domains, size):
-            experts = slice(start, min(start + size, self.num_domains))
-            yield experts, self.each(features, experts)
+        return self.num_classes * features.numel() // self.weight.shape[2]
 
     @abstractmethod
     def apply_heads(self, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -105,20 +119,21 @@ class ExpertBank(nn.Module, ABC):
 
         Args:
             features: Features, shape (B, F, ...) or (B, T, F, H, W).
-            weight: Weight of each sample's head, shape (B, C, F, ...).
-            bias: Bias of each sample's head, shape (B, C).
+            weight: Weight of each sample's head, shape (B, C, F, ...), or of each
+                date's, (B, T, C, F, ...).
+            bias: Bias of each sample's head, shape (B, C), or of each date's, (B, T, C).
 
         Returns:
             Logits, shape (B, C, ...).
         """
 
     @abstractmethod
-    def each(self, features: Tensor, experts: slice) -> Tensor:
+    def each(self, features: Tensor, experts: Tensor) -> Tensor:
         """Let some experts predict on all samples.
 
         Args:
             features: Features, shape (B, F, ...) or (B, T, F, H, W).
-            experts: Which experts.
+            experts: Which experts, int64, shape (E,).
 
         Returns:
             Logits, shape (B, E, C, ...).
@@ -142,7 +157,7 @@ class LinearExperts(ExpertBank):
         """Apply to each sample a head of its own."""
         return torch.einsum('bcf,bf->bc', weight, features) + bias
 
-    def each(self, features: Tensor, experts: slice) -> Tensor:
+    def each(self, features: Tensor, experts: Tensor) -> Tensor:
         """Let some experts predict on all samples."""
         weight, bias = self.weight[experts], self.bias[experts]
         logits = F.linear(features, weight.flatten(0, 1), bias.flatten())
@@ -150,37 +165,100 @@ class LinearExperts(ExpertBank):
 
 
 class ConvExperts(ExpertBank):
-    """3x3 convolutions on feature maps, for segmentation and change detection.
+    """3x3 convolutions on feature maps, for segmentation.
 
-    Time series keep their dates: all dates of a sample share its head.
+    Time series keep their dates: all dates of a sample share its head, unless each is
+    given one of its own.
     """
 
-    def __init__(self, num_domains: int, in_features: int, num_classes: int) -> None:
+    def __init__(
+        self, num_domains: int, in_features: int, num_classes: int, upsampling: int = 1
+    ) -> None:
         """Initialize a new ConvExperts instance.
 
         Args:
             num_domains: Number of experts D.
             in_features: Number of channels F of the map that a head reads.
             num_classes: Number of logits C that a head gives.
+            upsampling: By how much logits are enlarged, bilinearly, which is linear too.
         """
         super().__init__(num_domains, in_features, num_classes, 3, 3)
+        self.upsampling = upsampling
+
+    def count_logits(self, features: Tensor) -> int:
+        """Count the logits that one expert gives."""
+        return super().count_logits(features) * self.upsampling**2
 
     def apply_heads(self, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Apply to each sample a head of its own."""
-        logits = [
-            F.conv2d(f if f.ndim == 4 else f[None], w, b, padding=1)
-            for f, w, b in zip(features, weight, bias, strict=True)
-        ]
+        """Apply to each sample, or to each of its dates, a head of its own."""
+        if not len(features):
+            # Of a batch that is padding only, no sample is left.
+            first = torch.zeros(1, dtype=torch.long, device=features.device)
+            return ConvExperts.each(self, features, first).squeeze(1)
         if features.ndim == 4:
-            return torch.cat(logits)
-        return torch.stack(logits).transpose(1, 2)
+            logits = [
+                F.conv2d(f[None], w, b, padding=1)
+                for f, w, b in zip(features, weight, bias, strict=True)
+            ]
+            return self.enlarge(torch.cat(logits))
+        if bias.ndim == 2:
+            logits = [
+                F.conv2d(f, w, b, padding=1)
+                for f, w, b in zip(features, weight, bias, strict=True)
+            ]
+            return self._series(self.enlarge(torch.cat(logits)), features)
+        heads = weight.flatten(0, 1), bias.flatten(0, 1)
+        return self._series(self.apply_heads(features.flatten(0, 1), *heads), features)
 
-    def each(self, features: Tensor, experts: slice) -> Tensor:
+    def each(self, features: Tensor, experts: Tensor) -> Tensor:
         """Let some experts predict on all samples."""
         weight, bias = self.weight[experts], self.bias[experts]
         maps = features if features.ndim == 4 else features.flatten(0, 1)
         logits = F.conv2d(maps, weight.flatten(0, 1), bias.flatten(), padding=1)
-        logits = logits.unflatten(1, weight.shape[:2])
+        logits = self.enlarge(logits).unflatten(1, weight.shape[:2])
         if features.ndim == 4:
             return logits
         return logits.unflatten(0, features.shape[:2]).movedim(1, 3)
+
+    def enlarge(self, logits: Tensor) -> Tensor:
+        """Enlarge logits to the size of the image, as segmentation_models_pytorch does.
+
+        Args:
+            logits: Logits, shape (N, C, H, W).
+
+        Returns:
+            Logits, shape (N, C, s * H, s * W).
+        """
+        if self.upsampling == 1:
+            return logits
+        return F.interpolate(
+            logits, scale_factor=self.upsampling, mode='bilinear', align_corners=True
+        )
+
+    def _series(self, logits: Tensor, features: Tensor) -> Tensor:
+        """Bring logits of all dates, (B * T, C, H, W), into the shape (B, C, T, H, W)."""
+        return logits.unflatten(0, features.shape[:2]).transpose(1, 2)
+
+
+class ChangeExperts(ConvExperts):
+    """3x3 convolutions on two dates, whose logits are subtracted, for change detection.
+
+    CoDEX, section 3.3: "we subtract the logits predicted for the two consecutive images
+    and supervise it with the true binary change map". The difference of logits is the
+    convolution of the difference, except for the bias, which cancels: we keep it as the
+    threshold of change, since unchanged pixels would stand at a probability of one half
+    without it.
+    """
+
+    def apply_heads(self, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Apply to each pair, features (B, 2, F, H, W), a head of its own."""
+        return super().apply_heads(_difference(features), weight, bias)
+
+    def each(self, features: Tensor, experts: Tensor) -> Tensor:
+        """Let some experts predict on all pairs."""
+        return super().each(_difference(features), experts)
+
+
+def _difference(features: Tensor) -> Tensor:
+    before, after = features.unbind(dim=1)
+    return after - before

@@ -5,6 +5,7 @@
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 from .backbones import Backbone, Features, freeze
@@ -28,16 +29,18 @@ class Net(nn.Module, ABC):
             Logits, shape (B, C, ...).
         """
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, **metadata: Tensor) -> Tensor:
         """Predict.
 
         Args:
             image: Images, shape (B, C, H, W) or (B, T, C, H, W).
+            **metadata: What else the backbone reads of a batch: ``dates`` and ``valid``
+                of series.
 
         Returns:
             Logits, shape (B, C, ...).
         """
-        return self.predict(self.backbone(image))
+        return self.predict(self.backbone.read({'image': image, **metadata}))
 
 
 class SingleNet(Net):
@@ -56,7 +59,10 @@ class SingleNet(Net):
 
     def predict(self, features: Features) -> Tensor:
         """Predict from features with the one head."""
-        return self.head.each(features.head, slice(0, 1)).squeeze(1)
+        head = features.head
+        # The same head for all is one convolution of the whole batch.
+        first = torch.zeros(1, dtype=torch.long, device=head.device)
+        return self.head.each(head, first).squeeze(1)
 
 
 class ExpertNet(Net):
@@ -68,7 +74,6 @@ class ExpertNet(Net):
         experts: ExpertBank,
         selector: nn.Module,
         temperature: float = 1.0,
-        freeze_backbone: bool = False,
     ) -> None:
         """Initialize a new ExpertNet instance.
 
@@ -78,16 +83,13 @@ class ExpertNet(Net):
             selector: Scores the experts from the backbone's features.
             temperature: Temperature tau of the softmax that turns scores into mixture
                 weights. CoDEX, section 3.3: 1.
-            freeze_backbone: Whether the backbone is frozen in the first stage too.
         """
         super().__init__()
         self.backbone = backbone
         self.experts = experts
         self.selector = selector
         self.temperature = temperature
-        self.freeze_backbone = freeze_backbone
         self.selecting = False
-        backbone.freeze(freeze_backbone)
 
     def select(self, selecting: bool) -> None:
         """Turn to one of the two stages.
@@ -97,7 +99,7 @@ class ExpertNet(Net):
                 with backbone and experts frozen.
         """
         self.selecting = selecting
-        self.backbone.freeze(selecting or self.freeze_backbone)
+        self.backbone.freeze(selecting)
         # Of a backbone that was frozen, its own mode tells nothing.
         self.train(self.training)
         freeze(self.experts, selecting)
@@ -115,10 +117,11 @@ class ExpertNet(Net):
             features: What the backbone gave.
 
         Returns:
-            Mixture weights (CoDEX, equation 4), float32, shape (B, D).
+            Mixture weights (CoDEX, equation 4), float32, shape (B, D), or (B, T, D) from
+            a selector that chooses for each date.
         """
         scores: Tensor = self.selector(features).float()
-        return (scores / self.temperature).softmax(dim=1)
+        return (scores / self.temperature).softmax(dim=-1)
 
     def predict(self, features: Features) -> Tensor:
         """Predict from features with the mixture of experts."""

@@ -4,7 +4,8 @@
 """Pretrained weights, by TorchGeo's rules."""
 
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -48,11 +49,26 @@ def with_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
+def backbone_states(path: str) -> Iterator[dict[str, Tensor]]:
+    """Read what may be a backbone out of a checkpoint.
+
+    Args:
+        path: Path of a checkpoint of this package, or of a TorchGeo task.
+
+    Yields:
+        Whole backbones and encoders of networks that predict maps.
+    """
+    state = read_checkpoint(path)['state_dict']
+    whole = with_prefix(state, BACKBONE_PREFIX) or utils.extract_backbone(path)[1]
+    yield whole
+    yield with_prefix(whole, 'encoder.')
+
+
 def load_weights(model: nn.Module, weights: WeightsEnum | str | bool | None) -> None:
     """Load weights into a backbone.
 
     Args:
-        model: Backbone, as timm or SMP makes it.
+        model: Backbone, as timm makes it, or encoder of a network that predicts maps.
         weights: A weight enum or its name, or the path of a checkpoint of a TorchGeo
             task or of one of this package. True, False and None do nothing: ImageNet
             weights are loaded where the backbone is made.
@@ -63,14 +79,13 @@ def load_weights(model: nn.Module, weights: WeightsEnum | str | bool | None) -> 
     """
     if weights is None or isinstance(weights, bool):
         return
+    own = model.state_dict().keys()
     if isinstance(weights, WeightsEnum):
         state = weights.get_state_dict(
             progress=True, check_hash=True, weights_only=True
         )
     elif os.path.exists(weights):
-        state = with_prefix(read_checkpoint(weights)['state_dict'], BACKBONE_PREFIX)
-        if not state:
-            _, state = utils.extract_backbone(weights)
+        state = max(backbone_states(weights), key=lambda s: len(own & s.keys()))
     else:
         try:
             enum = get_weight(weights)
@@ -80,8 +95,31 @@ def load_weights(model: nn.Module, weights: WeightsEnum | str | bool | None) -> 
             ) from error
         state = enum.get_state_dict(progress=True, check_hash=True, weights_only=True)
 
-    missing, _ = utils.load_state_dict(model, state)
-    if len(missing) == len(model.state_dict()):
+    if not own & state.keys():
         raise ValueError(
             f'weights={weights!r} hold nothing of a {type(model).__name__}'
+        )
+    fill(model, state)
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load the weights that fit; warn of all others that the model has.
+
+    Args:
+        model: Model.
+        state: Weights by name. Those that the model does not have, such as a
+            classifier's, are left out.
+    """
+    own = model.state_dict()
+    fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
+    model.load_state_dict(fitting, strict=False)
+    if other := [k for k in own if k in state and k not in fitting]:
+        warnings.warn(
+            f'the weights of {", ".join(other)} have another shape (another number of'
+            ' input channels, another size of images?) and were not loaded'
+        )
+    if missing := [k for k in own if k not in state and 'num_batches' not in k]:
+        warnings.warn(
+            f'{len(missing)} of {len(own)} weights of the {type(model).__name__} were not'
+            f' found and stay random: {", ".join(missing[:5])}, ...'
         )

@@ -29,11 +29,6 @@ class Step:
     criterion: Criterion
 
     @property
-    def image(self) -> Tensor:
-        """Images, shape (B, C, H, W) or (B, T, C, H, W)."""
-        return self.batch['image']
-
-    @property
     def domain(self) -> Tensor:
         """Training domain of each sample, int64, shape (B,)."""
         return self.batch['domain']

@@ -52,7 +52,7 @@ class ExpertTraining(Objective):
 
     def forward(self, step: Step) -> Outcome:
         """Compute the loss of one step."""
-        features = step.net.backbone(step.image).head
+        features = step.net.backbone.read(step.batch).head
         experts: ExpertBank = step.net.experts
         logits = experts(features, step.domain)
         risk = step.criterion(logits, step.target)
@@ -77,6 +77,7 @@ class SelectorTraining(Objective):
         accuracy_weight: float = 1.0,
         mixture_weight: float = 1.0,
         accuracy_reduction: Literal['sum', 'mean'] = 'sum',
+        accuracy_experts: int | None = None,
     ) -> None:
         """Initialize a new SelectorTraining instance.
 
@@ -86,9 +87,12 @@ class SelectorTraining(Objective):
                 published code has 0.9.
             accuracy_reduction: Over experts, the accuracy loss is a 'sum' (equation 3)
                 or a 'mean' (the published code).
+            accuracy_experts: How many experts, drawn anew each step, the accuracy loss
+                looks at; its expectation stays the same. For thousands of domains, as
+                each of these has to predict. Default: all.
 
         Raises:
-            ValueError: If both weights are 0.
+            ValueError: If both weights are 0, or no expert is looked at.
         """
         super().__init__()
         if not (accuracy_weight or mixture_weight):
@@ -96,34 +100,60 @@ class SelectorTraining(Objective):
                 'accuracy_weight and mixture_weight are both 0: the selector would learn'
                 ' nothing'
             )
+        if accuracy_experts is not None and accuracy_experts < 1:
+            raise ValueError(
+                f'accuracy_experts must be at least 1, found {accuracy_experts}'
+            )
         self.accuracy_weight = accuracy_weight
         self.mixture_weight = mixture_weight
         self.accuracy_reduction = accuracy_reduction
+        self.accuracy_experts = accuracy_experts
 
     def forward(self, step: Step) -> Outcome:
         """Compute the loss of one step."""
-        features = step.net.backbone(step.image)
+        features = step.net.backbone.read(step.batch)
         experts: ExpertBank = step.net.experts
         scores = step.net.selector(features).float()
-        mixture = (scores / step.net.temperature).softmax(dim=1)
+        mixture = (scores / step.net.temperature).softmax(dim=-1)
         logits = experts.mix(features.head, mixture)
         terms = {}
         if self.accuracy_weight:
-            truth = expert_accuracies(
-                experts, features.head, step.target, step.criterion
-            )
-            error = (scores - truth).abs()
-            error = error.sum(1) if self.accuracy_reduction == 'sum' else error.mean(1)
-            terms['accuracy'] = self.accuracy_weight * error.mean()
+            error = self._accuracy_error(scores, features.head, step)
+            terms['accuracy'] = self.accuracy_weight * error
         if self.mixture_weight:
             risk = step.criterion(logits, step.target)
             terms['mixture'] = self.mixture_weight * risk.mean()
         return Outcome(logits, terms)
 
+    def _accuracy_error(self, scores: Tensor, head: Tensor, step: Step) -> Tensor:
+        """Compare predicted accuracies (B, D), or (B, T, D), with the true ones."""
+        experts: ExpertBank = step.net.experts
+        target = step.target
+        if scores.ndim == 3:
+            # Each date is judged like an image.
+            scores, head, target = (x.flatten(0, 1) for x in (scores, head, target))
+        drawn = self._draw(experts.num_domains, scores.device)
+        truth = expert_accuracies(experts, head, target, step.criterion, drawn)
+        error = (scores[:, drawn] - truth).abs().mean(dim=1)
+        # Where all is ignored there is no accuracy.
+        judged = step.criterion.valid(target).reshape(len(target), -1).any(dim=1)
+        mean = (error * judged).sum() / judged.sum().clamp(min=1)
+        return mean * (experts.num_domains if self.accuracy_reduction == 'sum' else 1)
+
+    def _draw(self, num_domains: int, device: torch.device) -> Tensor:
+        """Draw the experts that are looked at."""
+        if self.accuracy_experts is None or self.accuracy_experts >= num_domains:
+            return torch.arange(num_domains, device=device)
+        return torch.randperm(num_domains, device=device)[: self.accuracy_experts]
+
 
 @torch.no_grad()
 def expert_accuracies(
-    experts: ExpertBank, features: Tensor, target: Tensor, criterion: Criterion
+    experts: ExpertBank,
+    features: Tensor,
+    target: Tensor,
+    criterion: Criterion,
+    which: Tensor | None = None,
 ) -> Tensor:
     """Measure each expert on each sample, in bounded memory.
 
@@ -132,12 +162,13 @@ def expert_accuracies(
         features: What heads read, shape (B, F, ...) or (B, T, F, H, W).
         target: Targets, shape (B, ...).
         criterion: Measures accuracy.
+        which: Which experts, int64, shape (E,). Default: all.
 
     Returns:
-        Accuracies in [0, 1], shape (B, D).
+        Accuracies in [0, 1], shape (B, E).
     """
     parts = []
-    for _, logits in experts.chunks(features):
+    for _, logits in experts.chunks(features, which):
         repeated = target.repeat_interleave(logits.shape[1], dim=0)
         accuracy = criterion.accuracy(logits.flatten(0, 1), repeated)
         parts.append(accuracy.view(logits.shape[:2]))

@@ -3,6 +3,15 @@
 
 """Tasks: LightningModules for ``torchgeo fit``."""
 
+from .change import CoDEXChangeTask, DomainChangeTask
 from .classification import CoDEXClassificationTask, DomainClassificationTask
+from .segmentation import CoDEXSegmentationTask, DomainSegmentationTask
 
-__all__ = ('CoDEXClassificationTask', 'DomainClassificationTask')
+__all__ = (
+    'CoDEXChangeTask',
+    'CoDEXClassificationTask',
+    'CoDEXSegmentationTask',
+    'DomainChangeTask',
+    'DomainClassificationTask',
+    'DomainSegmentationTask',
+)

@@ -175,11 +175,10 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
         for name, term in terms.items():
             self.log(f'train_{name}_loss', term, batch_size=len(target))
 
-        logits = logits.detach()
-        self.train_metrics.update(self._scores(logits), target)
+        decision = self.criterion.predict(logits.detach())
+        self.train_metrics.update(self.unshape(decision), target)
         shaped = self.criterion.shape_target(target)
-        prediction = self.criterion.predict(logits)
-        self.train_scores.update(prediction, shaped, self.group(batch))
+        self.train_scores.update(decision, shaped, self.group(batch))
         return loss
 
     def validation_step(
@@ -235,7 +234,8 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
         Returns:
             ``probabilities``, shape (B, C, ...).
         """
-        return {'probabilities': self.criterion.probabilities(self(batch['image']))}
+        logits = self.model.predict(self.model.backbone.read(batch))
+        return {'probabilities': self.criterion.probabilities(logits)}
 
     def decisions(
         self, features: Features, logits: Tensor, target: Tensor
@@ -259,10 +259,8 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
         loaders = getattr(self.trainer, f'{stage}_dataloaders')
         loader = loaders[dataloader_idx] if isinstance(loaders, Sequence) else loaders
         size = count_own(loader, batch_idx, len(batch['image']))
-        features = self.model.backbone(batch['image'])
-        logits = self.model.predict(features)[:size]
-        pyramid = [maps[:size] for maps in features.pyramid]
-        features = Features(features.head[:size], pyramid)
+        features = self.model.backbone.read(batch).first(size)
+        logits = self.model.predict(features)
         own = {key: values[:size] for key, values in batch.items()}
 
         target = self.target(own)
@@ -270,12 +268,20 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
         risk.update(self.criterion(logits, target))
         self.log(f'{stage}_loss', risk, on_step=False, on_epoch=True)
         if size:
-            getattr(self, f'{stage}_metrics').update(self._scores(logits), target)
+            decision = self.unshape(self.criterion.predict(logits))
+            getattr(self, f'{stage}_metrics').update(decision, target)
         return own, features, logits
 
-    def _scores(self, logits: Tensor) -> Tensor:
-        """Shape logits as TorchGeo's metrics expect them."""
-        return logits.squeeze(1) if self.hparams['task'] == 'binary' else logits
+    def unshape(self, decision: Tensor) -> Tensor:
+        """Give predicted classes the shape of targets in a batch.
+
+        Args:
+            decision: Predicted classes, shape (B, ...), of a binary task (B, 1, ...).
+
+        Returns:
+            Predicted classes, shape (B, ...).
+        """
+        return decision.squeeze(1) if self.hparams['task'] == 'binary' else decision
 
 
 def check_training_domains(batch: Sample, num_domains: int) -> None:

@@ -15,6 +15,7 @@ from ..models import (
     Features,
     LinearExperts,
     LinearSelector,
+    PooledMultiUTAEBackbone,
     TimmBackbone,
 )
 from ..objectives import Objective
@@ -28,11 +29,18 @@ class ClassificationParts(DomainTask):
 
     target_key = 'label'
 
-    def make_backbone(self) -> TimmBackbone:
-        """Make a timm backbone."""
-        return TimmBackbone(
-            self.hparams['model'], self.weights, self.hparams['in_channels']
-        )
+    def make_backbone(self) -> Backbone:
+        """Make a timm backbone, or MultiUTAE."""
+        in_channels = self.hparams['in_channels']
+        backbone: Backbone
+        if self.hparams['model'] == 'multiutae':
+            width = self.hparams['num_filters']
+            backbone = PooledMultiUTAEBackbone(self.weights, in_channels, width)
+        else:
+            backbone = TimmBackbone(self.hparams['model'], self.weights, in_channels)
+        if self.hparams['freeze_backbone']:
+            backbone.fix(backbone.body)
+        return backbone
 
     def make_heads(self, backbone: Backbone, num_domains: int) -> LinearExperts:
         """Make linear heads on pooled features."""
@@ -75,6 +83,7 @@ class DomainClassificationTask(ClassificationParts, SingleModelTask):
         num_classes: int | None = None,
         num_labels: int | None = None,
         labels: list[str] | None = None,
+        num_filters: int = 224,
         pos_weight: float | Sequence[float] | None = None,
         loss: Literal['ce', 'bce', 'focal'] = 'ce',
         focal_gamma: float = 2.0,
@@ -91,7 +100,8 @@ class DomainClassificationTask(ClassificationParts, SingleModelTask):
 
         Args:
             model: Name of the `timm
-                <https://huggingface.co/docs/timm/reference/models>`__ model to use.
+                <https://huggingface.co/docs/timm/reference/models>`__ model to use, or
+                'multiutae'.
             weights: Initial model weights. Either a weight enum, the string
                 representation of a weight enum, True for ImageNet weights, False
                 or None for random weights, or the path of a checkpoint.
@@ -100,6 +110,7 @@ class DomainClassificationTask(ClassificationParts, SingleModelTask):
             num_classes: Number of prediction classes (only for ``task='multiclass'``).
             num_labels: Number of prediction labels (only for ``task='multilabel'``).
             labels: List of class names.
+            num_filters: Width of MultiUTAE (only for ``model='multiutae'``).
             pos_weight: Weight of positives, one value or one a label ('bce' and
                 'focal' losses of binary and multilabel tasks).
             loss: One of 'ce', 'bce', or 'focal'. The focal loss is the softmax focal
@@ -132,6 +143,7 @@ class CoDEXClassificationTask(ClassificationParts, CoDEXTask):
         num_classes: int | None = None,
         num_labels: int | None = None,
         labels: list[str] | None = None,
+        num_filters: int = 224,
         pos_weight: float | Sequence[float] | None = None,
         loss: Literal['ce', 'bce', 'focal'] = 'focal',
         focal_gamma: float = 2.0,
@@ -145,6 +157,7 @@ class CoDEXClassificationTask(ClassificationParts, CoDEXTask):
         accuracy_weight: float = 1.0,
         mixture_weight: float = 1.0,
         accuracy_reduction: Literal['sum', 'mean'] = 'sum',
+        accuracy_experts: int | None = None,
         temperature: float = 1.0,
         checkpoint: str | None = None,
         lr: float = 1e-4,
@@ -157,7 +170,8 @@ class CoDEXClassificationTask(ClassificationParts, CoDEXTask):
 
         Args:
             model: Name of the `timm
-                <https://huggingface.co/docs/timm/reference/models>`__ model to use.
+                <https://huggingface.co/docs/timm/reference/models>`__ model to use, or
+                'multiutae'.
             weights: Initial model weights. Either a weight enum, the string
                 representation of a weight enum, True for ImageNet weights, False
                 or None for random weights, or the path of a checkpoint.
@@ -166,6 +180,7 @@ class CoDEXClassificationTask(ClassificationParts, CoDEXTask):
             num_classes: Number of prediction classes (only for ``task='multiclass'``).
             num_labels: Number of prediction labels (only for ``task='multilabel'``).
             labels: List of class names.
+            num_filters: Width of MultiUTAE (only for ``model='multiutae'``).
             pos_weight: Weight of positives, one value or one a label ('bce' and
                 'focal' losses of binary and multilabel tasks).
             loss: One of 'ce', 'bce', or 'focal'. The paper has the focal loss, its
@@ -189,6 +204,8 @@ class CoDEXClassificationTask(ClassificationParts, CoDEXTask):
                 paper has 1, its published code 0.9.
             accuracy_reduction: Over experts, the accuracy prediction loss is a 'sum'
                 (equation 3) or a 'mean' (published code).
+            accuracy_experts: How many experts, drawn anew each step, the accuracy
+                prediction loss looks at. For thousands of domains. Default: all.
             temperature: Temperature of the softmax that turns predicted accuracies
                 into mixture weights.
             checkpoint: Checkpoint of another run of this task, from which backbone,

@@ -75,6 +75,7 @@ class CoDEXTask(ExpertReports):
             self.hparams['accuracy_weight'],
             self.hparams['mixture_weight'],
             self.hparams['accuracy_reduction'],
+            self.hparams['accuracy_experts'],
         )
         self._backbone = self.make_backbone()
         if self.hparams['num_domains'] is not None:
@@ -89,7 +90,6 @@ class CoDEXTask(ExpertReports):
             self.make_heads(backbone, num_domains),
             self.make_selector(backbone, num_domains),
             self.hparams['temperature'],
-            self.hparams['freeze_backbone'],
         )
         # Last, as some affinities draw random numbers: experts start the same with all.
         self.affinity.build(num_domains)

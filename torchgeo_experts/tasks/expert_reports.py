@@ -12,6 +12,7 @@ from torchgeo.datasets.utils import Sample
 
 from ..metrics import GroupMeans
 from ..models import Affinity, ExpertNet, Features
+from ..models.pooling import mean_over_time
 from ..plots import plot_affinity, plot_mixture_weights
 from .base import DomainTask
 from .figures import save_figure
@@ -51,7 +52,7 @@ class ExpertReports(DomainTask):
         return super().decisions(features, logits, target) | {
             'Uniform': self.criterion.predict(experts.mix(features.head, uniform)),
             'BestWeighted': self.criterion.predict(
-                experts(features.head, mixture.argmax(dim=1))
+                experts(features.head, mixture.argmax(dim=-1))
             ),
             'Oracle': self._oracle(features.head, target),
         }
@@ -84,6 +85,8 @@ class ExpertReports(DomainTask):
             features: What the backbone gave.
         """
         weights = self.model.mixture(features)
+        if weights.ndim == 3:
+            weights = mean_over_time(weights, features.valid)
         self.group_weights.update(weights, self.group(batch))
 
     def on_test_epoch_end(self) -> None:
@@ -120,9 +123,10 @@ class ExpertReports(DomainTask):
             dataloader_idx: Index of the current dataloader.
 
         Returns:
-            ``probabilities``, shape (B, C, ...), and ``weights``, shape (B, D).
+            ``probabilities``, shape (B, C, ...), and ``weights``, shape (B, D), or
+            (B, T, D) if the selector chooses for each date.
         """
-        features = self.model.backbone(batch['image'])
+        features = self.model.backbone.read(batch)
         weights = self.model.mixture(features)
         logits = self.model.experts.mix(features.head, weights)
         return {

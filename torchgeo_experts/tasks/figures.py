@@ -5,7 +5,6 @@
 
 from typing import Any
 
-import kornia.augmentation as K
 import matplotlib.pyplot as plt
 from lightning.pytorch import LightningModule
 from matplotlib.figure import Figure
@@ -42,30 +41,39 @@ def save_figure(task: Any, figure: Figure, name: str) -> None:
     show_figure(task, figure, name)
 
 
-def log_sample(
-    task: LightningModule, batch: Sample, prediction: Tensor, batch_idx: int
-) -> None:
+def log_sample(task: Any, batch: Sample, prediction: Tensor, batch_idx: int) -> None:
     """Show the first sample of a batch, as TorchGeo's tasks do.
 
     Args:
-        task: Task.
+        task: Task with a ``target_key``.
         batch: A batch, normalized.
-        prediction: Predicted classes, shape (B, ...).
+        prediction: Predicted classes, as many as targets.
         batch_idx: Number of the batch.
     """
     datamodule = getattr(task.trainer, 'datamodule', None)
     takes_figures = hasattr(getattr(task.logger, 'experiment', None), 'add_figure')
     if not (isinstance(datamodule, BaseDataModule) and takes_figures):
         return
-    denormalize = K.AugmentationSequential(
-        K.Denormalize(datamodule.mean, datamodule.std), data_keys=None, keepdim=True
-    )
-    first = {key: value[:1].detach().clone() for key, value in batch.items()}
-    first = denormalize(first) | {'prediction': prediction[:1]}
-    sample = unbind_samples({key: value.cpu() for key, value in first.items()})[0]
+    first = {key: value[:1].detach().cpu() for key, value in batch.items()}
+    first['image'] = first['image'] * per_band(datamodule.std)
+    first['image'] = first['image'] + per_band(datamodule.mean)
+    first['prediction'] = prediction[:1].cpu().view_as(first[task.target_key])
+    sample = unbind_samples(first)[0]
     try:
         figure = datamodule.plot(sample)
     except RGBBandsMissingError:
         return
     if figure is not None:
         show_figure(task, figure, f'image/{batch_idx}')
+
+
+def per_band(values: Tensor) -> Tensor:
+    """Shape a number, or one a band, so that it fits images.
+
+    Args:
+        values: A scalar, or shape (C,).
+
+    Returns:
+        Shape (C, 1, 1), C being 1 for a scalar.
+    """
+    return values.detach().cpu().reshape(-1, 1, 1)

@@ -31,7 +31,6 @@ class SingleModelTask(DomainTask):
         self.method = ERM() if given is None else from_config(given, Objective)
         backbone = self.make_backbone()
         self.model = SingleNet(backbone, self.make_heads(backbone, 1))
-        self.model.backbone.freeze(self.hparams['freeze_backbone'])
 
     @property
     def objective(self) -> Objective:

@@ -1,0 +1,122 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""Figures of maps of an invented Earth."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from torch import Tensor
+
+#: Colours of classes on maps.
+COLOURS = {
+    'ground': '#d9cdb8',
+    'water': '#3f7fbf',
+    'forest': '#1f6f3a',
+    'grassland': '#8fc25a',
+    'cropland': '#e6c34a',
+    'built-up': '#c63f3a',
+    'bare': '#8a6f55',
+    'wetland': '#4fb0a5',
+    'shrubland': '#b08fc7',
+    'snow': '#f4f7fb',
+    'mangrove': '#2f3f7f',
+    'no change': '#ececec',
+    'change': '#c63f3a',
+}
+
+
+class Panel(NamedTuple):
+    """A picture of a figure."""
+
+    title: str
+    #: Red, green and blue between 0 and 1, shape (H, W, 3), or classes, shape (H, W).
+    values: Tensor
+
+
+def photo(title: str, image: Tensor) -> Panel:
+    """Show an image.
+
+    Args:
+        title: Title.
+        image: Bands, the first three red, green and blue, 0 to 255, shape (C, H, W).
+
+    Returns:
+        The panel.
+    """
+    return Panel(title, (image[:3].permute(1, 2, 0) / 255).clamp(0, 1))
+
+
+def class_map(title: str, classes: Tensor) -> Panel:
+    """Show a map of classes.
+
+    Args:
+        title: Title.
+        classes: Class of each pixel, shape (H, W).
+
+    Returns:
+        The panel.
+    """
+    return Panel(title, classes)
+
+
+def day(date: Tensor) -> str:
+    """Write a date.
+
+    Args:
+        date: Days since 2018-01-01, shape ().
+
+    Returns:
+        The date as year, month and day.
+    """
+    return str(np.datetime64('2018-01-01') + np.timedelta64(int(date), 'D'))
+
+
+def show(
+    rows: Sequence[Sequence[Panel]],
+    classes: Sequence[str],
+    show_titles: bool,
+    suptitle: str | None,
+) -> Figure:
+    """Draw panels with a legend of the classes.
+
+    Args:
+        rows: Panels, row after row, of equal lengths.
+        classes: Class names.
+        show_titles: Flag indicating whether to show titles above each panel.
+        suptitle: Optional string to use as a suptitle.
+
+    Returns:
+        The figure.
+    """
+    size = (2.2 * len(rows[0]), 2.4 * len(rows) + 0.6)
+    figure, axes = plt.subplots(
+        len(rows), len(rows[0]), figsize=size, squeeze=False, layout='constrained'
+    )
+    colours = [COLOURS[name] for name in classes]
+    for ax, panel in zip(axes.flat, [p for row in rows for p in row], strict=True):
+        ax.imshow(
+            panel.values.numpy(),
+            cmap=ListedColormap(colours),
+            vmin=-0.5,
+            vmax=len(classes) - 0.5,
+            interpolation='nearest',
+        )
+        ax.axis('off')
+        if show_titles:
+            ax.set_title(panel.title, fontsize='medium')
+    patches = [
+        Patch(facecolor=colour, edgecolor='grey', label=name)
+        for colour, name in zip(colours, classes, strict=True)
+    ]
+    figure.legend(
+        handles=patches, loc='outside lower center', ncols=4, fontsize='small'
+    )
+    if suptitle is not None:
+        figure.suptitle(suptitle)
+    return figure
