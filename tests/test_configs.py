@@ -17,6 +17,7 @@ from PIL import Image
 from torchgeo.main import main as torchgeo
 
 import torchgeo_experts
+from datamodules.domain_files import write_eurosat
 from torchgeo_experts.shipped import config_names, config_path
 
 COUNTRIES = ['France', 'Spain', 'Italy', 'Greece', 'Norway', 'Poland']
@@ -58,11 +59,21 @@ def earth_overrides(folder: Path) -> list[str]:
     return ['--data.init_args.samples_per_domain', '8']
 
 
+def eurosat_overrides(folder: Path) -> list[str]:
+    write_eurosat(folder / 'eurosat', size=32)
+    data = '--data.init_args.'
+    return [
+        *(f'{data}datamodule.dict_kwargs.root', str(folder / 'eurosat')),
+        *(f'{data}domains.init_args.count', '12', f'{data}min_samples', '2'),
+    ]
+
+
 #: What makes the data of a configuration small.
 SMALL: dict[str, Callable[[Path], list[str]]] = {
     'synthetic_earth': earth_overrides,
     'eurosat_countries': table_overrides,
     'image_table': table_overrides,
+    'wrapped_eurosat': eurosat_overrides,
 }
 
 
@@ -78,15 +89,18 @@ def test_fit_validate_test_predict(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each command works from the checkpoint that fit produced."""
+    # A datamodule inside another one has its own size of batches.
+    wrapped = 'datamodule:' in config_path(name).read_text()
+    inner = 'datamodule.init_args.' if wrapped else ''
     arguments = [
         *('--config', str(config_path(name)), '--trainer.accelerator', 'cpu'),
         *('--trainer.default_root_dir', str(tmp_path)),
         *('--trainer.enable_progress_bar', 'false'),
-        *('--data.init_args.batch_size', '16'),
+        *(f'--data.init_args.{inner}batch_size', '16'),
         *SMALL[name.split('/')[1]](tmp_path),
     ]
     if 'num_workers' in config_path(name).read_text():
-        arguments += ['--data.init_args.num_workers', '0']
+        arguments += [f'--data.init_args.{inner}num_workers', '0']
     two_stages = 'expert_epochs' in config_path(name).read_text()
     stages = ['--model.init_args.expert_epochs', '1'] if two_stages else []
     small = ['--trainer.max_epochs', '2', '--model.init_args.model', 'test_resnet']

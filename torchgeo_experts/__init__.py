@@ -11,7 +11,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .datamodules import ImageTableDataModule, SyntheticEarthDataModule
+    from .datamodules import (
+        AttributeDomains,
+        AttributePlaces,
+        ClusterDomains,
+        DomainDataModule,
+        FilePlaces,
+        GridDomains,
+        ImageTableDataModule,
+        PolygonDomains,
+        SyntheticEarthDataModule,
+        TableDomains,
+        TablePlaces,
+    )
     from .datasets import (
         ImageTable,
         SyntheticEarth,
@@ -45,6 +57,9 @@ if TYPE_CHECKING:
 
 #: Where each public name lives.
 _HOMES = {
+    'AttributeDomains': 'datamodules',
+    'AttributePlaces': 'datamodules',
+    'ClusterDomains': 'datamodules',
     'CoDEXChangeTask': 'tasks',
     'CoDEXClassificationTask': 'tasks',
     'CoDEXSegmentationTask': 'tasks',
@@ -52,12 +67,15 @@ _HOMES = {
     'DomainBalancedSampler': 'samplers',
     'DomainChangeTask': 'tasks',
     'DomainClassificationTask': 'tasks',
+    'DomainDataModule': 'datamodules',
     'DomainScores': 'metrics',
     'DomainSegmentationTask': 'tasks',
     'Domains': 'domains',
     'ERM': 'objectives',
     'ExpertNet': 'models',
     'FactorizedAffinity': 'models',
+    'FilePlaces': 'datamodules',
+    'GridDomains': 'datamodules',
     'HandcraftedAffinity': 'models',
     'ImageTable': 'datasets',
     'ImageTableDataModule': 'datamodules',
@@ -65,17 +83,23 @@ _HOMES = {
     'MultiUTAE': 'models',
     'MultiUTAEBackbone': 'models',
     'Objective': 'objectives',
+    'PolygonDomains': 'datamodules',
     'SMPBackbone': 'models',
     'SyntheticEarth': 'datasets',
     'SyntheticEarthChange': 'datasets',
     'SyntheticEarthDataModule': 'datamodules',
     'SyntheticEarthSegmentation': 'datasets',
     'SyntheticEarthSeries': 'datasets',
+    'TableDomains': 'datamodules',
+    'TablePlaces': 'datamodules',
     'TimmBackbone': 'models',
 }
 
 __all__ = (
     'ERM',
+    'AttributeDomains',
+    'AttributePlaces',
+    'ClusterDomains',
     'CoDEXChangeTask',
     'CoDEXClassificationTask',
     'CoDEXSegmentationTask',
@@ -83,11 +107,14 @@ __all__ = (
     'DomainBalancedSampler',
     'DomainChangeTask',
     'DomainClassificationTask',
+    'DomainDataModule',
     'DomainScores',
     'DomainSegmentationTask',
     'Domains',
     'ExpertNet',
     'FactorizedAffinity',
+    'FilePlaces',
+    'GridDomains',
     'HandcraftedAffinity',
     'ImageTable',
     'ImageTableDataModule',
@@ -95,12 +122,15 @@ __all__ = (
     'MultiUTAE',
     'MultiUTAEBackbone',
     'Objective',
+    'PolygonDomains',
     'SMPBackbone',
     'SyntheticEarth',
     'SyntheticEarthChange',
     'SyntheticEarthDataModule',
     'SyntheticEarthSegmentation',
     'SyntheticEarthSeries',
+    'TableDomains',
+    'TablePlaces',
     'TimmBackbone',
 )
 

@@ -96,7 +96,7 @@ class Domains:
         unknown = torch.full((len(self.names),), torch.nan, dtype=torch.float64)
         self.lon = unknown if lon is None else torch.as_tensor(lon, dtype=torch.float64)
         self.lat = unknown if lat is None else torch.as_tensor(lat, dtype=torch.float64)
-        self._ids = {name: index for index, name in enumerate(self.names)}
+        self._ids: dict[str | None, int] = {n: i for i, n in enumerate(self.names)}
 
         if len(self._ids) < len(self.names):
             repeated = sorted({n for n in self.names if self.names.count(n) > 1})
@@ -170,11 +170,11 @@ class Domains:
         shown = ', '.join(self.names[:3]) + (', ...' if len(self) > 3 else '')
         return f'Domains({len(self)}: {shown})'
 
-    def ids(self, names: Iterable[str]) -> Tensor:
+    def ids(self, names: Iterable[str | None]) -> Tensor:
         """Look up the identifiers of names.
 
         Args:
-            names: Domain names.
+            names: Domain names, None for no domain.
 
         Returns:
             Identifiers, int64, -1 for names that are none of the domains.

@@ -29,6 +29,18 @@ class Selector(nn.Module):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
+    def score(self, pooled: Tensor) -> Tensor:
+        """Score the experts.
+
+        Args:
+            pooled: Pooled features, shape (..., number of features).
+
+        Returns:
+            Predicted accuracies, shape (..., D).
+        """
+        scores: Tensor = self.linear(pooled.to(self.linear.weight.dtype))
+        return scores
+
 
 class LinearSelector(Selector):
     """A linear layer on features pooled from several blocks, for classification.
@@ -54,8 +66,7 @@ class LinearSelector(Selector):
         Returns:
             Predicted accuracies, shape (B, D).
         """
-        scores: Tensor = self.linear(pooled_pyramid(features))
-        return scores
+        return self.score(pooled_pyramid(features))
 
 
 class ConvSelector(Selector):
@@ -90,8 +101,7 @@ class ConvSelector(Selector):
         means = pyramid_windows(features)
         if means.ndim == 3:
             means = mean_over_time(means, features.valid)
-        scores: Tensor = self.linear(means)
-        return scores
+        return self.score(means)
 
 
 class DatewiseSelector(ConvSelector):
@@ -109,5 +119,4 @@ class DatewiseSelector(ConvSelector):
         Returns:
             Predicted accuracies, shape (B, T, D).
         """
-        scores: Tensor = self.linear(pyramid_windows(features))
-        return scores
+        return self.score(pyramid_windows(features))

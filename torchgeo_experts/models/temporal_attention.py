@@ -74,7 +74,7 @@ class GroupNormOverTime(nn.GroupNorm):
         centred = grouped - mean
         variance = (centred**2 * weight).sum(1, keepdim=True).mean(-1, keepdim=True)
         normal = (centred * (variance + self.eps).rsqrt()).flatten(2)
-        return normal * self.weight + self.bias
+        return (normal * self.weight + self.bias).to(sequences.dtype)
 
 
 class TemporalAttention(nn.Module):
@@ -141,7 +141,8 @@ class TemporalAttention(nn.Module):
         sequences = maps.permute(0, 3, 4, 1, 2).reshape(-1, time, channels)
         code = self.date_encoding(dates).repeat_interleave(pixels, dim=0)
         every = None if valid is None else valid.repeat_interleave(pixels, dim=0)
-        sequences = self.in_norm(sequences, every) + code
+        sequences = self.in_norm(sequences, every)
+        sequences = sequences + code.to(sequences.dtype)
 
         attention = self.attention_dropout(self._attend(sequences, every))
         values = sequences.unflatten(-1, (self.heads, -1)).transpose(1, 2)
