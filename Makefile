@@ -5,17 +5,24 @@
 SETUP = PYTHON="$(PYTHON)" sh scripts/setup_env.sh
 RUN = .venv/bin/python -m
 
-.PHONY: help demo test lint docs
+.PHONY: help demo demo-maps test lint docs
 
 help:
-	@echo 'make demo   a first look at the package'
-	@echo 'make test   run all tests'
-	@echo 'make lint   check style and types'
-	@echo 'make docs   build the documentation'
+	@echo 'make demo       a first look at the package'
+	@echo 'make demo-maps  the same for segmentation, time series and change'
+	@echo 'make test       run all tests'
+	@echo 'make lint       check style and types'
+	@echo 'make docs       build the documentation'
 
 demo:
 	@$(SETUP)
 	@$(RUN) torchgeo_experts demo
+
+demo-maps:
+	@$(SETUP)
+	@$(RUN) torchgeo_experts demo --task segmentation
+	@$(RUN) torchgeo_experts demo --task series
+	@$(RUN) torchgeo_experts demo --task change
 
 test:
 	@$(SETUP) tests

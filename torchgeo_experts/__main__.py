@@ -25,7 +25,7 @@ def run_demo(args: argparse.Namespace) -> None:
     """Train ERM and CoDEX on the embedded data set and compare them."""
     from .demo import demo
 
-    demo(args.out)
+    demo(args.out, args.task)
 
 
 def run_torchgeo(argv: Sequence[str]) -> None:
@@ -60,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     configs.set_defaults(run=list_configs)
     demo = commands.add_parser('demo', help='compare ERM and CoDEX in a few minutes')
     demo.add_argument('--out', type=Path, default=Path('demo'), help='folder to write')
+    kinds = ('classification', 'segmentation', 'series', 'change')
+    demo.add_argument('--task', choices=kinds, default=kinds[0], help='what to predict')
     demo.set_defaults(run=run_demo)
     args = parser.parse_args(argv)
     try:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from torch import Tensor
 
 #: Most names that fit beside an axis.
@@ -157,18 +158,74 @@ def plot_comparison(
         row[0].set_ylabel(name, fontsize=8)
     left.suptitle('the same classes in different places', fontsize=9)
 
-    axes = right.subplots()
+    _plot_bars(right.subplots(), scores, best)
+    right.suptitle('accuracy in places never seen', fontsize=9)
+    return figure
+
+
+def plot_map_comparison(
+    images: Tensor,
+    maps: Mapping[str, Tensor],
+    classes: Sequence[str],
+    score: str,
+    scores: Mapping[str, Mapping[str, float]],
+    best: float,
+) -> Figure:
+    """Draw what methods predict in several places, and how well they do there.
+
+    Args:
+        images: Images of values 0 to 1, shape (places, 3, H, W), or of several dates,
+            (places, T, 3, H, W), of which the first and the last are shown.
+        maps: Map of classes of each place by its title, shape (places, ..., H, W); of
+            several dates the last is shown.
+        classes: Names of the classes.
+        score: Name of the score.
+        scores: For each method the score of each domain.
+        best: What a rule that knows the climate reaches.
+
+    Returns:
+        The figure.
+    """
+    dates = images[:, None] if images.ndim == 4 else images[:, [0, -1]]
+    titles = ['image'] if images.ndim == 4 else ['first date', 'last date']
+    figure = plt.figure(figsize=(11, 4.2), layout='constrained')
+    sides = np.ravel(figure.subfigures(1, 2, width_ratios=[1.4, 1], squeeze=False))
+    left, right = sides
+    shape = (len(images), len(titles) + len(maps))
+    grid = left.subplots(*shape, squeeze=False)
+    for place, row in enumerate(grid):
+        for axes, image in zip(row[: len(titles)], dates[place], strict=True):
+            axes.imshow(image[:3].permute(1, 2, 0).clamp(0, 1).numpy())
+        for axes, values in zip(row[len(titles) :], maps.values(), strict=True):
+            shown = values[place].reshape(-1, *values.shape[-2:])[-1]
+            axes.imshow(shown.numpy(), 'tab10', vmin=0, vmax=9, interpolation='nearest')
+    for axes, title in zip(grid[0], (*titles, *maps), strict=True):
+        axes.set_title(title, fontsize=8)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+    colours = plt.get_cmap('tab10')
+    patches = [Patch(color=colours(c), label=name) for c, name in enumerate(classes)]
+    left.legend(handles=patches, loc='outside lower center', ncols=4, fontsize=7)
+    _plot_bars(right.subplots(), scores, best, 'rule that knows the climate')
+    right.suptitle(f'{score} in places never seen', fontsize=9)
+    return figure
+
+
+def _plot_bars(
+    axes: Axes,
+    scores: Mapping[str, Mapping[str, float]],
+    best: float,
+    ceiling: str = 'best possible',
+) -> None:
     width = 0.8 / len(scores)
     for number, (method, values) in enumerate(scores.items()):
         positions = torch.arange(len(values)) + (number + 0.5) * width - 0.4
         axes.bar(positions.tolist(), list(values.values()), width, label=method)
         axes.set_xticks(range(len(values)), labels=list(values), rotation=45)
-    axes.axhline(best, color='gray', ls='--', lw=1, label='best possible')
+    axes.axhline(best, color='gray', ls='--', lw=1, label=ceiling)
     axes.tick_params(labelsize=7)
     axes.set_ylim(0, 1.12)
     axes.legend(fontsize=7, ncols=3, loc='upper center', frameon=False)
-    right.suptitle('accuracy in places never seen', fontsize=9)
-    return figure
 
 
 def _name_axis(axes: Axes, which: str, names: Sequence[str]) -> None:

@@ -30,19 +30,23 @@ class TestMulticlass:
 
     def test_accuracy_of_images_is_zero_or_one(self) -> None:
         logits = torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0]])
-        accuracy = make_criterion('multiclass', 'focal').accuracy(
-            logits, torch.tensor([1, 1, 1])
-        )
-        assert accuracy.tolist() == [1, 0, 1]
+        criterion = make_criterion('multiclass', 'focal')
+        accuracy = criterion.accuracies(logits[:, None], torch.tensor([1, 1, 1]))
+        assert accuracy.tolist() == [[1], [0], [1]]
 
     def test_accuracy_of_maps_is_the_share_of_right_pixels(self) -> None:
         torch.manual_seed(0)
-        logits, target = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
+        logits, target = torch.randn(3, 5, 3, 2, 4, 4), torch.randint(3, (3, 2, 4, 4))
         target[0, 0, 0] = 9
+        target[2] = 9
         criterion = make_criterion('multiclass', 'ce', ignore_index=9)
-        right = (logits.argmax(1) == target).float()
-        expected = [right[0].sum().item() / 15, right[1].mean().item()]
-        assert criterion.accuracy(logits, target).tolist() == pytest.approx(expected)
+        found = criterion.accuracies(logits, target)
+        for b, e in [(b, e) for b in range(3) for e in range(5)]:
+            counted = target[b] != 9
+            right = (logits[b, e].argmax(0) == target[b])[counted]
+            # Where nothing counts, nothing is right.
+            expected = right.float().mean() if counted.any() else torch.tensor(0.0)
+            torch.testing.assert_close(found[b, e], expected)
 
     def test_class_weights_scale_risks(self) -> None:
         logits, target = torch.randn(5, 3), torch.tensor([0, 1, 2, 1, 0])
@@ -63,8 +67,10 @@ class TestLabels:
         ).mean((1, 2))
         torch.testing.assert_close(criterion(logits, target), expected)
         right = (logits[:, 0] >= 0) == target.bool()
-        accuracy = criterion.accuracy(logits, target)
-        torch.testing.assert_close(accuracy, right.float().mean((1, 2)))
+        both = torch.stack([logits, -logits], dim=1)
+        accuracies = criterion.accuracies(both, target)
+        torch.testing.assert_close(accuracies[:, 0], right.float().mean((1, 2)))
+        torch.testing.assert_close(accuracies.sum(1), torch.ones(6))
 
     def test_multilabel_risk_is_the_mean_over_labels(self) -> None:
         torch.manual_seed(0)
@@ -75,6 +81,8 @@ class TestLabels:
         criterion = make_criterion('multilabel', 'bce')
         torch.testing.assert_close(criterion(logits, target), expected)
         assert criterion.probabilities(logits).equal(logits.sigmoid())
+        right = ((logits >= 0) == target.bool()).float().mean(1, keepdim=True)
+        assert criterion.accuracies(logits[:, None], target).equal(right)
 
 
 @pytest.mark.parametrize('task, loss', [('multiclass', 'bce'), ('binary', 'ce')])

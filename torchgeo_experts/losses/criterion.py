@@ -71,22 +71,25 @@ class Criterion(nn.Module, ABC):
         valid = self.valid(target)
         return _masked_mean(self.elements(logits, target.where(valid, 0)), valid)
 
-    def accuracy(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Compute the accuracy of each sample.
+    def accuracies(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Compute the accuracies of several predictions of each sample.
 
-        For classification this is 0 or 1, for maps the share of right pixels (CoDEX,
-        section 3.2).
+        For classification these are 0 or 1, for maps shares of right pixels (CoDEX,
+        section 3.2). No class is decided on, which for maps of many experts would take
+        longer than to predict them: a class that scores as high as the best is right.
 
         Args:
-            logits: Scores, shape (B, C, ...).
+            logits: Scores, shape (B, E, C, ...).
             target: Targets, as in :meth:`forward`.
 
         Returns:
-            Accuracies in [0, 1], float32, shape (B,).
+            Accuracies in [0, 1], float32, shape (B, E).
         """
         target = self.shape_target(target)
-        right = self.predict(logits) == target
-        return _masked_mean(right.float(), self.valid(target))
+        valid = self.valid(target)
+        right = self.hits(logits, target.where(valid, 0)) & valid[:, None]
+        total = valid.reshape(len(valid), -1).sum(dim=1, keepdim=True)
+        return right.reshape(*logits.shape[:2], -1).sum(dim=2) / total.clamp(min=1)
 
     def shape_target(self, target: Tensor) -> Tensor:
         """Give targets the shape of predictions.
@@ -123,6 +126,18 @@ class Criterion(nn.Module, ABC):
         """
 
     @abstractmethod
+    def hits(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Tell where the target is what scores say.
+
+        Args:
+            logits: Scores, shape (B, E, C, ...).
+            target: Targets in the shape of predictions, with no ignored value.
+
+        Returns:
+            Boolean, of the shape of predictions with E after B.
+        """
+
+    @abstractmethod
     def probabilities(self, logits: Tensor) -> Tensor:
         """Turn scores into probabilities.
 
@@ -145,6 +160,11 @@ class MulticlassCriterion(Criterion):
         """Take the class with the highest score."""
         return logits.argmax(dim=1)
 
+    def hits(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Compare the score of the target with the highest one."""
+        index = target[:, None, None].expand(-1, logits.shape[1], 1, *target.shape[1:])
+        return logits.gather(2, index).squeeze(2) >= logits.amax(dim=2)
+
     def probabilities(self, logits: Tensor) -> Tensor:
         """Apply the softmax over classes."""
         return logits.float().softmax(dim=1)
@@ -160,6 +180,10 @@ class MultilabelCriterion(Criterion):
     def predict(self, logits: Tensor) -> Tensor:
         """Take the labels with a probability of at least one half."""
         return (logits >= 0).long()
+
+    def hits(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Compare the decision on each label with the target."""
+        return (logits >= 0) == target[:, None].bool()
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Apply the sigmoid to each label."""

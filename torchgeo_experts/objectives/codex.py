@@ -167,9 +167,5 @@ def expert_accuracies(
     Returns:
         Accuracies in [0, 1], shape (B, E).
     """
-    parts = []
-    for _, logits in experts.chunks(features, which):
-        repeated = target.repeat_interleave(logits.shape[1], dim=0)
-        accuracy = criterion.accuracy(logits.flatten(0, 1), repeated)
-        parts.append(accuracy.view(logits.shape[:2]))
-    return torch.cat(parts, dim=1)
+    chunks = experts.chunks(features, which)
+    return torch.cat([criterion.accuracies(z, target) for _, z in chunks], dim=1)

@@ -14,6 +14,7 @@ from ..metrics import GroupMeans
 from ..models import Affinity, ExpertNet, Features
 from ..models.pooling import mean_over_time
 from ..plots import plot_affinity, plot_mixture_weights
+from ..objectives.codex import expert_accuracies
 from .base import DomainTask
 from .figures import save_figure
 from .tables import write_weights
@@ -59,23 +60,10 @@ class ExpertReports(DomainTask):
 
     def _oracle(self, features: Tensor, target: Tensor) -> Tensor:
         """Take from each sample's best expert what it predicts."""
-        best: Tensor | None = None
-        for _, logits in self.model.experts.chunks(features):
-            size, experts = logits.shape[:2]
-            flat = logits.flatten(0, 1)
-            repeated = target.repeat_interleave(experts, dim=0)
-            accuracy = self.criterion.accuracy(flat, repeated).view(size, experts)
-            predicted = self.criterion.predict(flat).unflatten(0, (size, experts))
-            top, expert = accuracy.max(dim=1)
-            chosen = predicted[torch.arange(size, device=target.device), expert]
-            if best is None:
-                best, best_accuracy = chosen, top
-                continue
-            better = top > best_accuracy
-            best_accuracy = best_accuracy.maximum(top)
-            best = chosen.where(better.view(-1, *[1] * (chosen.ndim - 1)), best)
-        assert best is not None
-        return best
+        experts = self.model.experts
+        accuracy = expert_accuracies(experts, features, target, self.criterion)
+        best = accuracy.argmax(dim=1)
+        return self.criterion.predict(experts(features, best))
 
     def observe(self, batch: Sample, features: Features) -> None:
         """Keep the mean mixture weights of each domain.
