@@ -10,6 +10,7 @@ from torchgeo_experts import Domains
 from torchgeo_experts.models import (
     Affinity,
     D3GAffinity,
+    FactorizedAffinity,
     HandcraftedAffinity,
     LearnedAffinity,
 )
@@ -25,6 +26,7 @@ def build(affinity: Affinity) -> Affinity:
 
 ALL = [
     LearnedAffinity(),
+    FactorizedAffinity(3),
     HandcraftedAffinity(),
     D3GAffinity(),
     D3GAffinity('embedding'),
@@ -42,6 +44,32 @@ class TestAffinity:
         matrix = build(affinity)(torch.arange(5))
         domain = torch.tensor([3, 3, 0])
         torch.testing.assert_close(affinity(domain), matrix[domain])
+
+
+class TestFactorizedAffinity:
+    def test_is_the_softmax_of_a_product(self) -> None:
+        affinity = build(FactorizedAffinity(2))
+        everything = torch.arange(5)
+        # At first all others alike, as the learned one.
+        torch.testing.assert_close(
+            affinity(everything), build(LearnedAffinity())(everything)
+        )
+        torch.nn.init.normal_(affinity.other)
+        scores = (affinity.own @ affinity.other.T).detach().numpy()
+        for i in range(5):
+            others = np.delete(np.arange(5), i)
+            found = affinity(torch.tensor([i]))[0].detach()
+            np.testing.assert_allclose(found[others], softmax(scores[i, others]), 1e-5)
+
+    def test_learns_from_the_first_step_on(self) -> None:
+        affinity = build(FactorizedAffinity())
+        (affinity(torch.tensor([2])) * torch.randn(5)).sum().backward()
+        assert affinity.other.grad is not None and affinity.other.grad.any()
+
+    def test_numbers_grow_with_the_domains(self) -> None:
+        affinity = FactorizedAffinity(16)
+        affinity.build(1000)
+        assert sum(p.numel() for p in affinity.parameters()) == 2 * 16 * 1000
 
 
 class TestLearnedAffinity:

@@ -5,7 +5,9 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import Trainer, seed_everything
@@ -13,7 +15,12 @@ from lightning.pytorch import Trainer, seed_everything
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from conftest import ToyDataModule, ToyDataset
-from torchgeo_experts import CoDEXClassificationTask
+from torchgeo_experts import (
+    CoDEXChangeTask,
+    CoDEXClassificationTask,
+    CoDEXSegmentationTask,
+    SyntheticEarthDataModule,
+)
 
 
 class OddDataModule(ToyDataModule):
@@ -23,12 +30,38 @@ class OddDataModule(ToyDataModule):
         return ToyDataset(split, size=50 if split == 'train' else 51)
 
 
+def maps(task: Any) -> SyntheticEarthDataModule:
+    """15 test samples, for two processes that have batches of 4."""
+    return SyntheticEarthDataModule(
+        *(4, 1, 3), task=task, samples_per_domain=5, size=16, batch_size=4
+    )
+
+
+#: Network, what the task needs, and its data.
+KINDS: dict[str, tuple[type[Any], dict[str, Any], Callable[[], Any]]] = {
+    'classification': (
+        CoDEXClassificationTask,
+        {'model': 'test_resnet', 'num_classes': 3},
+        lambda: OddDataModule(batch_size=4),
+    ),
+    'series': (
+        CoDEXSegmentationTask,
+        {'model': 'multiutae', 'num_filters': 32, 'num_classes': 7},
+        lambda: maps('series'),
+    ),
+    'change': (
+        CoDEXChangeTask,
+        {'model': 'unet', 'backbone': 'tu-test_resnet'},
+        lambda: maps('change'),
+    ),
+}
+
+
 def main() -> None:
     out = Path(sys.argv[1])
+    kind, arguments, data = KINDS[sys.argv[3]]
     seed_everything(0)
-    task = CoDEXClassificationTask(
-        model='test_resnet', num_classes=3, expert_epochs=1, lr=1e-3
-    )
+    task = kind(expert_epochs=1, lr=1e-3, **arguments)
     trainer = Trainer(
         accelerator='cpu',
         devices=2,
@@ -38,14 +71,14 @@ def main() -> None:
         enable_progress_bar=False,
         log_every_n_steps=1,
     )
-    trainer.fit(task, datamodule=OddDataModule(batch_size=4))
+    trainer.fit(task, datamodule=data())
     rank = trainer.global_rank
     sums = {k: v.double().sum().item() for k, v in task.named_parameters()}
     (out / f'weights-{rank}.json').write_text(json.dumps(sums))
     val = {k: float(v) for k, v in trainer.callback_metrics.items() if 'val' in k}
     (out / f'val-{rank}.json').write_text(json.dumps(val))
     trainer.save_checkpoint(out / 'last.ckpt')
-    (result,) = trainer.test(task, datamodule=OddDataModule(batch_size=4))
+    (result,) = trainer.test(task, datamodule=data())
     (out / f'test-{rank}.json').write_text(json.dumps(result))
 
 

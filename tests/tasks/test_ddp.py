@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from lightning.pytorch import Trainer
 
-from run_ddp import OddDataModule
-from torchgeo_experts import CoDEXClassificationTask
+from run_ddp import KINDS
 
 SCRIPT = Path(__file__).with_name('run_ddp.py')
 
 
 @pytest.mark.slow
-def test_two_processes_agree_with_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize('kind', KINDS)
+def test_two_processes_agree_with_one(kind: str, tmp_path: Path) -> None:
     strategy = 'ddp_find_unused_parameters_true'
-    command = [sys.executable, str(SCRIPT), str(tmp_path), strategy]
+    command = [sys.executable, str(SCRIPT), str(tmp_path), strategy, kind]
     done = subprocess.run(
         command, check=False, capture_output=True, text=True, timeout=300
     )
@@ -33,20 +33,21 @@ def test_two_processes_agree_with_one(tmp_path: Path) -> None:
     # Gradients of both stages were shared: the selector's too.
     assert read('weights', 0) == read('weights', 1)
     assert read('val', 0) == read('val', 1)
-    loaded = CoDEXClassificationTask.load_from_checkpoint(tmp_path / 'last.ckpt')
+    task, _, data = KINDS[kind]
+    loaded = task.load_from_checkpoint(tmp_path / 'last.ckpt')
     assert loaded.model.selector.linear.weight.any()
     quiet = {'enable_progress_bar': False, 'logger': False}
     one = Trainer(accelerator='cpu', **quiet)
-    (expected,) = one.test(loaded, datamodule=OddDataModule(batch_size=4))
+    (expected,) = one.test(loaded, datamodule=data())
     assert read('test', 0) == pytest.approx(expected, nan_ok=True, abs=1e-6)
-    (expected,) = one.validate(loaded, datamodule=OddDataModule(batch_size=4))
+    (expected,) = one.validate(loaded, datamodule=data())
     found = read('val', 0)
     assert {k: found[k] for k in expected} == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.slow
 def test_other_strategies_are_refused_with_the_remedy(tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPT), str(tmp_path), 'ddp']
+    command = [sys.executable, str(SCRIPT), str(tmp_path), 'ddp', 'classification']
     done = subprocess.run(
         command, check=False, capture_output=True, text=True, timeout=300
     )

@@ -1,0 +1,481 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""Smoke runs of the map tasks on the few real files at hand.
+
+They tell whether the tasks run on real images, masks and dates. They are no results: five
+tiles with buildings, one city with change and series without labels are far too few for a
+score that means something::
+
+    python benchmarks/real_maps.py --data DATA
+    python benchmarks/real_maps.py --data DATA --only buildings
+
+*DATA* is a folder with ``geobench2_mini``, ``oscd_dubai`` and ``sn7_muds_128``.
+"""
+
+import argparse
+import logging
+import math
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import default_collate
+from torchgeo.datasets import NonGeoDataset
+
+from torchgeo_experts import (
+    CoDEXChangeTask,
+    CoDEXSegmentationTask,
+    DomainChangeTask,
+    Domains,
+    DomainSegmentationTask,
+)
+from torchgeo_experts.datamodules.base import PlacesDataModule
+from torchgeo_experts.objectives import Step
+
+#: Countries of the five tiles with buildings, by their tile of zoom 13.
+COUNTRIES = {
+    '1549_3087': 'USA',
+    '2345_3680': 'Jamaica',
+    '4840_4088': 'Uganda',
+    '5184_3399': 'Kuwait',
+    '5342_3524': 'UAE',
+}
+#: Epochs of one model and of the experts, and of the selector.
+EPOCHS, SELECTOR_EPOCHS = 4, 2
+#: Months of a series, from January 2018 on, and what stands for no label.
+MONTHS, IGNORED = 24, 255
+#: Ways to decide with experts, by the prefix of their metrics.
+WAYS = {'CoDEX': '', 'uniform': 'Uniform', 'oracle': 'Oracle'}
+#: Scores by the name of their metric, and what the best constant answer gets, by the share
+#: of foreground (below one half).
+SCORES: dict[str, tuple[str, Callable[[float], float]]] = {
+    'mIoU': ('AverageJaccardIndex', lambda share: (1 - share) / 2),
+    'OA': ('OverallAccuracy', lambda share: 1 - share),
+    'F1 of change': ('AverageF1Score', lambda share: 2 * share / (1 + share)),
+}
+
+
+class Samples(NonGeoDataset):
+    """Samples in memory: the entries of a batch, with as many rows as samples."""
+
+    def __init__(self, entries: Mapping[str, Tensor]) -> None:
+        """Initialize a new Samples instance."""
+        self.entries = dict(entries)
+        self.domain, self.group = self.entries['domain'], self.entries['group']
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.domain)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Return a sample."""
+        return {name: values[index] for name, values in self.entries.items()}
+
+
+class LeaveOneOut(PlacesDataModule):
+    """Training on all places but one, test on that one.
+
+    Of the training places, one sample in four is for validation.
+    """
+
+    def __init__(
+        self,
+        places: Domains,
+        samples: Mapping[str, Tensor],
+        held_out: int | None,
+        batch_size: int = 4,
+    ) -> None:
+        """Initialize a new LeaveOneOut instance.
+
+        Args:
+            places: All places.
+            samples: What :class:`Samples` takes, but for domain and group, and with the
+                place of each sample, ``place``.
+            held_out: Which place is tested on. None: train and validate on all samples.
+            batch_size: Size of each mini-batch.
+        """
+        super().__init__(Samples, batch_size, mean=128.0, std=64.0)
+        self.places, self.samples, self.held_out = places, samples, held_out
+
+    def configure_domains(self) -> None:
+        """Number the training places from 0 on, and put the other one behind them."""
+        seen = [i for i in range(len(self.places)) if i != self.held_out]
+        names = self.places.names
+        self.domains = Domains(
+            [names[i] for i in seen], self.places.lon[seen], self.places.lat[seen]
+        )
+        other = () if self.held_out is None else (names[self.held_out],)
+        self.groups = (*self.domains.names, *other)
+        self.classes = ('background', 'foreground')
+
+    def make_dataset(self, split: str) -> Samples:
+        """Make the data set of one split."""
+        entries = {k: v for k, v in self.samples.items() if k != 'place'}
+        place = self.samples['place']
+        domain = self.domains.ids([self.places.names[i] for i in place.tolist()])
+        entries['domain'] = domain
+        entries['group'] = domain.where(domain >= 0, len(self.domains))
+        return Samples({k: v[self._rows(split)] for k, v in entries.items()})
+
+    def _rows(self, split: str) -> Tensor:
+        place = self.samples['place']
+        if self.held_out is None:
+            return torch.ones_like(place, dtype=torch.bool)
+        if split == 'test':
+            return place == self.held_out
+        # Of each place, however its samples are ordered among those of others.
+        rank = torch.stack([place[:i].eq(p).sum() for i, p in enumerate(place)])
+        return (place != self.held_out) & ((rank % 4 == 3) == (split == 'val'))
+
+
+def read_image(path: Path) -> Tensor:
+    """Read an image as uint8, shape (bands, height, width)."""
+    array = np.array(Image.open(path))
+    return torch.from_numpy(
+        array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+    )
+
+
+def cut(image: Tensor, size: int) -> Tensor:
+    """Cut an image, shape (..., H, W), into whole tiles (rows, columns, ..., size, size)."""
+    tiles = image.unfold(-2, size, size).unfold(-2, size, size)
+    return tiles.movedim((-4, -3), (0, 1)).contiguous()
+
+
+def tile_centre(x: int, y: int, zoom: int = 13) -> tuple[float, float]:
+    """Tell longitude and latitude of the centre of a web map's tile, in degrees."""
+    side = 2**zoom
+    lat = math.atan(math.sinh(math.pi * (1 - (2 * y + 1) / side)))
+    return 360 * (x + 0.5) / side - 180, math.degrees(lat)
+
+
+def read_buildings(root: Path) -> tuple[Domains, dict[str, Tensor]]:
+    """Read the tiles with buildings, 16 samples of 128 x 128 a tile.
+
+    A place lies at the centre of the tile of zoom 13 that its file name tells, as
+    latitudes in the table of metadata are wrong.
+
+    Args:
+        root: Folder ``geobench2_mini``.
+
+    Returns:
+        Places, and what :class:`LeaveOneOut` takes.
+    """
+    names, centres, parts = [], [], []
+    for path in sorted((root / 'spacenet7').glob('*_image.png')):
+        x, y = path.stem.split('_')[-5:-3]
+        names.append(f'{x}_{y} {COUNTRIES[f"{x}_{y}"]}')
+        centres.append(tile_centre(int(x), int(y)))
+        mask = read_image(path.with_name(path.name.replace('_image', '_mask')))
+        image = cut(read_image(path), 128).flatten(0, 1).float()
+        parts.append((image, cut(mask[0] > 127, 128).flatten(0, 1).long()))
+    lon, lat = torch.tensor(centres, dtype=torch.float64).T
+    place = torch.arange(len(names)).repeat_interleave(len(parts[0][0]))
+    image, mask = (torch.cat(p) for p in zip(*parts, strict=True))
+    return Domains(names, lon, lat), {
+        'image': image,
+        'mask': mask,
+        'place': place,
+        'lon': lon.float()[place],
+        'lat': lat.float()[place],
+    }
+
+
+def read_change(root: Path) -> tuple[Domains, dict[str, Tensor]]:
+    """Read the pair of Dubai as tiles of 75 x 75, in three strips from west to east.
+
+    Neither dates nor the place of a strip are known.
+
+    Args:
+        root: Folder ``oscd_dubai``.
+
+    Returns:
+        Strips, and what :class:`LeaveOneOut` takes.
+    """
+    pair = torch.stack([read_image(root / f'img{i}.png') for i in (1, 2)])
+    image = cut(pair.float(), 75)
+    mask = cut(read_image(root / 'cm.png') > 127, 75).long()
+    rows, columns = image.shape[:2]
+    strip = (3 * torch.arange(columns) // columns).repeat(rows)
+    unknown = torch.full((len(strip),), torch.nan)
+    return Domains(['west', 'centre', 'east']), {
+        'image': image.flatten(0, 1),
+        'mask': mask.flatten(0, 1),
+        'place': strip,
+        'lon': unknown,
+        'lat': unknown,
+    }
+
+
+class MonthlySeries(NonGeoDataset):
+    """Series of 24 months, 2018 and 2019, one a place, with a stand-in target.
+
+    There are no labels: 1 is brighter than the mean of the image, at each date. Months
+    without a file are zeros that ``valid`` tells, and are ignored. Months whose clouds
+    are flagged stay as they are. Some places are near each other, which would matter for
+    scores, and there are none here.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Initialize a new MonthlySeries instance.
+
+        Args:
+            root: Folder ``sn7_muds_128``.
+        """
+        table = pd.read_csv(root / 'metadata.csv')
+        table['step'] = 12 * (table['year'] - 2018) + table['month'] - 1
+        inside = table['step'].between(0, MONTHS - 1)
+        self.root, self.table, self.outside = root, table[inside], int((~inside).sum())
+        first = table.groupby('aoi')[['lon', 'lat']].first()
+        self.domains = Domains(
+            first.index.tolist(), first['lon'].tolist(), first['lat'].tolist()
+        )
+        starts = pd.date_range('2018-01-01', periods=MONTHS, freq='MS')
+        self.dates = torch.tensor((starts - starts[0]).days.tolist())
+
+    def __len__(self) -> int:
+        """Return the number of series."""
+        return len(self.domains)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Return a series."""
+        rows = self.table[self.table['aoi'] == self.domains.names[index]]
+        frames = [read_image(self.root / name).float() for name in rows['filename']]
+        steps = torch.tensor(rows['step'].tolist())
+        image = torch.zeros(MONTHS, *frames[0].shape)
+        image[steps] = torch.stack(frames)
+        valid = torch.zeros(MONTHS, dtype=torch.bool)
+        valid[steps] = True
+        grey = image.mean(dim=1)
+        mask = (grey > grey.mean(dim=(-2, -1), keepdim=True)).long()
+        mask[~valid] = IGNORED
+        return {
+            'image': image,
+            'mask': mask,
+            'dates': self.dates,
+            'valid': valid,
+            'place': torch.tensor(index),
+            'lon': self.domains.lon[index].float(),
+            'lat': self.domains.lat[index].float(),
+        }
+
+
+def fit(
+    task: LightningModule, epochs: int, data: PlacesDataModule, **kwargs: Any
+) -> Any:
+    """Train, and keep no file.
+
+    Args:
+        task: What is trained.
+        epochs: How many epochs.
+        data: Datamodule.
+        **kwargs: Additional keyword arguments of the trainer.
+
+    Returns:
+        The trainer.
+    """
+    trainer = Trainer(
+        accelerator='cpu',
+        max_epochs=epochs,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        **kwargs,
+    )
+    trainer.fit(task, datamodule=data)
+    return trainer
+
+
+def fit_and_test(
+    task: LightningModule, epochs: int, data: PlacesDataModule
+) -> dict[str, float]:
+    """Train on some places, test on another; give the metrics of the test."""
+    # Where tables of a test go.
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = fit(task, epochs, data, default_root_dir=folder)
+        (metrics,) = trainer.test(task, datamodule=data, verbose=False)
+    return dict(metrics)
+
+
+def compare(
+    single: type, experts: type, common: dict[str, Any], data: PlacesDataModule
+) -> dict[str, dict[str, float]]:
+    """Train one model and CoDEX, and give the metrics of each way to decide."""
+    seed_everything(0, verbose=False)
+    metrics = fit_and_test(single(**common), EPOCHS, data)
+    result = {'ERM': {key: metrics[f'test_{key}'] for key, _ in SCORES.values()}}
+    seed_everything(0, verbose=False)
+    task = experts(expert_epochs=EPOCHS, temperature=0.1, **common)
+    metrics = fit_and_test(task, EPOCHS + SELECTOR_EPOCHS, data)
+    for way, prefix in WAYS.items():
+        result[way] = {k: metrics[f'test_{prefix}{k}'] for k, _ in SCORES.values()}
+    return result
+
+
+def hold_out_each(
+    places: Domains,
+    samples: Mapping[str, Tensor],
+    scores: tuple[str, ...],
+    *kinds_and_arguments: Any,
+) -> None:
+    """Hold out each place in turn, and print a table of each score.
+
+    Args:
+        places: All places.
+        samples: What :class:`LeaveOneOut` takes.
+        scores: Which of :data:`SCORES`.
+        *kinds_and_arguments: First arguments of :func:`compare`.
+    """
+    rows: dict[str, dict[str, dict[str, float | str]]] = {name: {} for name in scores}
+    for held_out, place in enumerate(places):
+        start = time.perf_counter()
+        data = LeaveOneOut(places, samples, held_out)
+        found = compare(*kinds_and_arguments, data)
+        seconds = f'{time.perf_counter() - start:.0f}'
+        share = samples['mask'][samples['place'] == held_out].float().mean().item()
+        for name in scores:
+            key, constant = SCORES[name]
+            row = {'foreground': share, 'constant answer': constant(share)}
+            row |= {way: metrics[key] for way, metrics in found.items()}
+            rounded = {k: f'{100 * v:.2f}' for k, v in row.items()}
+            rows[name][place] = rounded | {'seconds': seconds}
+    for name in scores:
+        table = pd.DataFrame.from_dict(rows[name], orient='index')
+        print(f'{name} in %, SMOKE RUN:\n{table.to_string()}')
+
+
+def run_buildings(data: Path) -> None:
+    """Hold out each of the five tiles with buildings in turn: a smoke run."""
+    print(
+        f'Buildings, SMOKE RUN: 16 images a place, {EPOCHS} epochs, one image a place'
+        ' would score the same by chance. The constant answer is no building.'
+    )
+    common = {'num_classes': 2, 'model': 'unet', 'backbone': 'tu-test_resnet'}
+    hold_out_each(
+        *read_buildings(data / 'geobench2_mini'),
+        ('mIoU', 'OA'),
+        DomainSegmentationTask,
+        CoDEXSegmentationTask,
+        common | {'loss': 'focal', 'lr': 3e-3},
+    )
+
+
+def run_change(data: Path) -> None:
+    """Hold out each strip of the one city in turn: a smoke run."""
+    print(
+        'Change, SMOKE RUN: one city has no other places, so that strips of the scene play'
+        ' their role; they are neighbours. The constant answer is change everywhere.'
+    )
+    hold_out_each(
+        *read_change(data / 'oscd_dubai'),
+        ('F1 of change',),
+        DomainChangeTask,
+        CoDEXChangeTask,
+        {'model': 'multiutae', 'num_filters': 32, 'loss': 'focal', 'lr': 3e-3},
+    )
+
+
+class StageSteps(Callback):
+    """Time a step of each stage, and check that pixels of missing months do not matter."""
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Compute the loss with other pixels in the missing months."""
+        missing = ~batch['valid'][:, :, None, None, None]
+        noise = 100 * torch.randn_like(batch['image'])
+        other = batch | {'image': batch['image'].where(~missing, noise)}
+        losses = torch.stack([self.loss(pl_module, x) for x in (batch, other)])
+        self.difference = losses.diff().abs().item()
+        if not self.difference < 1e-6:
+            raise SystemExit(f'missing months matter: losses {losses.tolist()}')
+        self.start = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Print what the step took and cost."""
+        seconds = time.perf_counter() - self.start
+        print(
+            f'{type(pl_module.objective).__name__}: loss {outputs["loss"].item():.4f},'
+            f' {seconds:.1f} s a step of {len(batch["image"])} series; other pixels in'
+            f' {int((~batch["valid"]).sum())} missing months change it by'
+            f' {self.difference:.1e}'
+        )
+
+    @staticmethod
+    @torch.no_grad()
+    def loss(task: Any, batch: dict[str, Tensor]) -> Tensor:
+        """Compute the loss of a step, with the same dropout each time."""
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            step = Step(task.model, batch, task.target(batch), task.criterion)
+            return torch.stack(list(task.objective(step).terms.values())).sum()
+
+
+def run_series(data: Path) -> None:
+    """Read all series, and train one step of each stage on two: a smoke run."""
+    print('Series, SMOKE RUN: no labels, the target stands in, and nothing is scored.')
+    series = MonthlySeries(data / 'sn7_muds_128')
+    start, missing, gaps = time.perf_counter(), 0, []
+    for index in range(len(series)):
+        absent = int((~series[index]['valid']).sum())
+        missing += absent
+        gaps += [index] if absent else []
+    seconds = time.perf_counter() - start
+    print(
+        f'{len(series)} series of {MONTHS} months read in {seconds:.1f} s'
+        f' ({len(series) / seconds:.1f} a second); {missing} months are missing in'
+        f' {len(gaps)} series, {int(series.table["udm_masked"].sum())} are flagged for'
+        f' clouds, {series.outside} files of other months are left out'
+    )
+    two = default_collate([series[index] for index in gaps[:2]])
+    seed_everything(0, verbose=False)
+    task = CoDEXSegmentationTask(
+        model='multiutae', num_classes=2, ignore_index=IGNORED, expert_epochs=1
+    )
+    module = LeaveOneOut(series.domains, two, None, batch_size=len(gaps[:2]))
+    fit(task, 2, module, callbacks=[StageSteps()])
+    print(f'{task.hparams["num_domains"]} experts')
+
+
+#: Runs by their name.
+RUNS = {'buildings': run_buildings, 'change': run_change, 'series': run_series}
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--data', type=Path, required=True)
+    parser.add_argument('--only', choices=RUNS)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.filterwarnings('ignore')
+    logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
+    for name in [args.only] if args.only else RUNS:
+        start = time.perf_counter()
+        RUNS[name](args.data)
+        print(f'{name}: {time.perf_counter() - start:.0f} s in all\n', flush=True)
+
+
+if __name__ == '__main__':
+    main()
