@@ -129,3 +129,14 @@ def test_clue_is_the_strength_of_the_mottles() -> None:
     assert earth.render(*arguments, texture, clue=1.0).equal(
         earth.render(*arguments, texture)
     )
+
+
+def test_climate_tints_the_ground_beside_the_soil() -> None:
+    climate = torch.tensor([-1.0, 0.0, 0.5])
+    tint = earth.climate_tint(climate, 2.0)
+    soil = earth.ground_chroma(torch.ones(1))
+    torch.testing.assert_close(tint @ soil[0], torch.zeros(3), atol=1e-5, rtol=0)
+    lengths = 2 * earth.TINT * earth.RING * climate.abs()
+    torch.testing.assert_close(tint.norm(dim=1), lengths)
+    torch.testing.assert_close(tint[0], -2 * tint[2])
+    assert not earth.climate_tint(climate, 0.0).any()

@@ -82,8 +82,9 @@ class SyntheticEarthDataModule(PlacesDataModule):
             shift: How much the looks of classes change with the climate; 0: not at all.
             noise: Scatter of the colours of a class, relative to the distance of classes
                 from grey. It sets how well one can do.
-            clue: Strength of the mottles that show the climate, relative to those to
-                classify; not for 'classification'. Default: 2.
+            clue: How plainly images show the climate: by the tint of the ground, and by
+                mottles, whose strength is relative to those of 'classification'; not for
+                that one. Default: 2.
             seed: Seed of the Earth, its places and its images.
             batch_size: Size of each mini-batch.
             num_workers: Number of workers for parallel data loading.

@@ -43,6 +43,10 @@ RING = 36.0
 #: Largest distance of the colour of the ground from grey, relative to the ring.
 SOIL = 0.3
 
+#: Largest shift of the ground's colour by the climate in images to map, relative to the
+#: ring and to the clue. It stands at right angles to the shift by the soil.
+TINT = 0.2
+
 #: Mean light, and what the season, being ground, and the grain add to it, in digital
 #: numbers.
 LIGHT, SEASON, GROUND, GRAIN = 112.0, 14.0, 18.0, 7.0
@@ -205,6 +209,19 @@ def ground_chroma(soil: Tensor) -> Tensor:
         Points in the plane of chroma, shape (N, 2), from bluish grey to ochre.
     """
     return SOIL * RING * soil[:, None] * torch.tensor([0.5, 0.75**0.5])
+
+
+def climate_tint(climate: Tensor, clue: float) -> Tensor:
+    """Find by how much the climate shifts the colour of the ground.
+
+    Args:
+        climate: Climate at the places, shape (N,).
+        clue: How plainly the ground shows the climate.
+
+    Returns:
+        Shifts in the plane of chroma, shape (N, 2).
+    """
+    return clue * TINT * RING * climate[:, None] * torch.tensor([-(0.75**0.5), 0.5])
 
 
 def render(

@@ -66,8 +66,8 @@ class SyntheticMaps(SyntheticPlaces, ABC):
             shift: How much the looks of classes change with the climate; 0: not at all.
             noise: Scatter of the colours of a class, relative to the distance of classes
                 from grey. It sets how well one can do.
-            clue: Strength of the mottles that show the climate, relative to those of
-                :class:`SyntheticEarth`.
+            clue: How plainly images show the climate: by the tint of the ground, and by
+                mottles, whose strength is relative to those of :class:`SyntheticEarth`.
             seed: Seed of the Earth, its places and its images.
             transforms: A function/transform that takes an input sample and returns a
                 transformed version.
@@ -157,11 +157,12 @@ class SyntheticMaps(SyntheticPlaces, ABC):
         self.masks = self._look_up(self._targets.byte())
 
     def _colours(self, ring: Tensor, scatter: Tensor, soil: Tensor) -> Tensor:
-        """Colour the ground by the soil, and other regions by class and climate."""
+        """Colour the ground by soil and climate, other regions by class and climate."""
         typical = self._typical(self.fields[:, 0])
         rows = torch.arange(len(self))[:, None, None]
         chroma = typical[rows, ring] + self.noise * earth.RING * scatter
         ground = earth.ground_chroma(self.fields[:, 1])
+        ground = ground + earth.climate_tint(self.fields[:, 0], self.clue)
         ground = ground + GROUND_NOISE * earth.RING * soil
         ground = ground[:, None, None].expand(-1, ring.shape[1], -1, -1)
         return torch.cat([ground, chroma], dim=2)
