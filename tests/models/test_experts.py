@@ -95,6 +95,24 @@ class TestExpertBank:
         ]
         torch.testing.assert_close(bank(features, domain), torch.cat(expected))
 
+    def test_expert_and_mixture_together_are_both(
+        self, kind: type[ExpertBank], shape: tuple[int, ...]
+    ) -> None:
+        bank, features = self.make(kind, shape, 6)
+        domain = torch.tensor([2, 0, 5])
+        mixture = torch.randn(3, 6, dtype=torch.float64).softmax(1).requires_grad_()
+        together = bank.forward_and_mix(features, domain, mixture)
+        apart = bank(features, domain), bank.mix(features, mixture)
+        inputs = (features, mixture, bank.weight, bank.bias)
+        for a, b in zip(together, apart, strict=True):
+            torch.testing.assert_close(a, b)
+        for a, b in zip(
+            torch.autograd.grad(sum(z.sin().sum() for z in together), inputs),
+            torch.autograd.grad(sum(z.sin().sum() for z in apart), inputs),
+            strict=True,
+        ):
+            torch.testing.assert_close(a, b)
+
     def test_chunks_are_all_experts(
         self,
         kind: type[ExpertBank],

@@ -268,7 +268,40 @@ class TestInput:
             self.fit('image unet', ignore)
 
     def test_masks_of_one_map_may_keep_a_dimension(self) -> None:
+        task: Any = make('Domain', 'image unet')
+        image, mask = torch.randn(2, 3, 8, 8), torch.randint(7, (2, 8, 8))
+        for given in (mask, mask[:, None]):
+            assert task.target({'image': image, 'mask': given}).equal(mask)
         self.fit('image unet', lambda s: s | {'mask': s['mask'][None]})
+
+    def test_labels_stand_in_the_second_dimension(self) -> None:
+        """Several labels a pixel: losses and metrics of a run agree with scikit-learn."""
+        task: Any = make(
+            'Domain',
+            'image unet',
+            task='multilabel',
+            loss='bce',
+            num_classes=None,
+            num_labels=3,
+        )
+        module = data('image unet')
+        module.setup('test')
+        samples = [module.test_dataset[i] for i in range(4)]  # type: ignore[index]
+        for sample in samples:
+            labels = [sample['mask'] == c for c in range(3)]
+            sample['mask'] = torch.stack(labels).long()
+        loader = DataLoader(samples, batch_size=2)  # type: ignore[arg-type]
+        run = trainer(logger=False)
+        (result,) = run.test(task, loader, verbose=False)
+        batches = run.predict(task, loader) or []
+        found = torch.cat([batch['probabilities'] for batch in batches]) >= 0.5
+        mask = torch.stack([sample['mask'] for sample in samples])
+        scores = [
+            f1_score(mask[:, c].flatten(), found[:, c].flatten(), zero_division=0)
+            for c in range(3)
+        ]
+        expected = pytest.approx(np.mean(scores), abs=1e-5)
+        assert result['test_AverageF1Score'] == expected
 
     @pytest.mark.parametrize(
         'kind, change, message',

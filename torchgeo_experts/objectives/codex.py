@@ -54,15 +54,16 @@ class ExpertTraining(Objective):
         """Compute the loss of one step."""
         features = step.net.backbone.read(step.batch).head
         experts: ExpertBank = step.net.experts
-        logits = experts(features, step.domain)
-        risk = step.criterion(logits, step.target)
-        terms = {'domain': self.domain_weight * risk.mean()}
         # A single expert has no other one to agree with.
         if self.consistency_weight and experts.num_domains > 1:
-            others = experts.mix(features, self.affinity(step.domain))
+            affinity = self.affinity(step.domain)
+            logits, others = experts.forward_and_mix(features, step.domain, affinity)
             risk = step.criterion(others, step.target)
-            terms['consistency'] = self.consistency_weight * risk.mean()
-        return Outcome(logits, terms)
+            terms = {'consistency': self.consistency_weight * risk.mean()}
+        else:
+            logits, terms = experts(features, step.domain), {}
+        risk = step.criterion(logits, step.target)
+        return Outcome(logits, {'domain': self.domain_weight * risk.mean()} | terms)
 
 
 class SelectorTraining(Objective):

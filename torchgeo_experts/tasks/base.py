@@ -24,6 +24,9 @@ from .seeds import RepeatableSteps
 
 Stage = Literal['train', 'val', 'test']
 
+#: What TorchGeo's geospatial data sets tell of a patch, and what a map of it needs.
+PATCH_KEYS = ('bounds', 'transform')
+
 
 class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
     """Base class of tasks that know domains.
@@ -232,9 +235,22 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
             dataloader_idx: Index of the current dataloader.
 
         Returns:
+            ``probabilities``, shape (B, C, ...); of patches of rasters also ``bounds`` and
+            ``transform``, where they lie.
+        """
+        found = self.predictions(self.model.backbone.read(batch))
+        return found | {key: batch[key] for key in PATCH_KEYS if key in batch}
+
+    def predictions(self, features: Features) -> dict[str, Tensor]:
+        """Predict.
+
+        Args:
+            features: What the backbone gave.
+
+        Returns:
             ``probabilities``, shape (B, C, ...).
         """
-        logits = self.model.predict(self.model.backbone.read(batch))
+        logits = self.model.predict(features)
         return {'probabilities': self.criterion.probabilities(logits)}
 
     def decisions(

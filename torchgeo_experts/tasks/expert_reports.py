@@ -13,8 +13,8 @@ from torchgeo.datasets.utils import Sample
 from ..metrics import GroupMeans
 from ..models import Affinity, ExpertNet, Features
 from ..models.pooling import mean_over_time
-from ..plots import plot_affinity, plot_mixture_weights
 from ..objectives.codex import expert_accuracies
+from ..plots import plot_affinity, plot_mixture_weights
 from .base import DomainTask
 from .figures import save_figure
 from .tables import write_weights
@@ -100,21 +100,16 @@ class ExpertReports(DomainTask):
         figure = plot_affinity(self.affinity(everything), experts, angles)
         save_figure(self, figure, 'affinity')
 
-    def predict_step(
-        self, batch: Sample, batch_idx: int, dataloader_idx: int = 0
-    ) -> dict[str, Tensor]:
-        """Compute the predicted class probabilities and the mixture weights.
+    def predictions(self, features: Features) -> dict[str, Tensor]:
+        """Predict, and tell the mixture weights.
 
         Args:
-            batch: The output of your DataLoader.
-            batch_idx: Integer displaying index of this batch.
-            dataloader_idx: Index of the current dataloader.
+            features: What the backbone gave.
 
         Returns:
             ``probabilities``, shape (B, C, ...), and ``weights``, shape (B, D), or
             (B, T, D) if the selector chooses for each date.
         """
-        features = self.model.backbone.read(batch)
         weights = self.model.mixture(features)
         logits = self.model.experts.mix(features.head, weights)
         return {
