@@ -1,6 +1,8 @@
 # Copyright (c) torchgeo-experts contributors.
 # Licensed under the MIT License.
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -89,3 +91,41 @@ class TestLabels:
 def test_loss_that_does_not_fit_is_refused(task: str, loss: str) -> None:
     with pytest.raises(ValueError, match=f"loss='{loss}' does not fit task='{task}'"):
         make_criterion(task, loss)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    'task, kwargs, message',
+    [
+        (
+            'multiclass',
+            {'class_weights': [1.0, 2.0]},
+            'class_weights has 2 values, exp',
+        ),
+        (
+            'multilabel',
+            {'pos_weight': [1.0, 2.0]},
+            'pos_weight has 2 values, expected 3',
+        ),
+        ('multiclass', {'pos_weight': 2.0}, "pos_weight is not for task='multiclass'"),
+        ('binary', {'class_weights': [1.0, 2.0]}, 'class_weights is not for task'),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    task: Any, kwargs: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_criterion(task, 'focal', num_outputs=3, **kwargs)
+    make_criterion('multilabel', 'bce', num_outputs=3, pos_weight=2.0)
+
+
+def test_samples_without_targets_count_in_no_mean() -> None:
+    logits, target = torch.randn(4, 3, 5), torch.randint(3, (4, 5))
+    target[[1, 3]] = 9
+    target[0, 2] = 9
+    criterion = make_criterion('multiclass', 'ce', ignore_index=9)
+    assert criterion.judged(target).tolist() == [True, False, True, False]
+    parts = [F.cross_entropy(logits[i].T, target[i], ignore_index=9) for i in (0, 2)]
+    found = criterion.mean(criterion(logits, target), target)
+    torch.testing.assert_close(found, torch.stack(parts).mean())
+    nothing = torch.full((4, 5), 9)
+    assert criterion.mean(criterion(logits, nothing), nothing) == 0

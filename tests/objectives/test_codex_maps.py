@@ -206,3 +206,26 @@ def test_samples_without_labels_do_not_teach_the_selector() -> None:
     step.batch['image'] = step.batch['image'][[0, 2]]
     rest = Step(step.net, step.batch, step.target[[0, 2]], step.criterion)
     torch.testing.assert_close(found, SelectorTraining()(rest).terms['accuracy'])
+
+
+def test_labels_and_dates_are_not_mixed_up() -> None:
+    """As many labels as dates: a wrong order would go unnoticed."""
+    torch.manual_seed(0)
+    step = make_step('datewise')
+    criterion = make_criterion('multilabel', 'bce')
+    step.batch['image'] = step.batch['image'][:, :3]
+    for key in ('dates', 'valid'):
+        step.batch[key] = step.batch[key][:, :3]
+    target = torch.randint(2, (3, 3, 3, 16, 24))
+    step = Step(step.net, step.batch, target, criterion)
+    features = step.net.backbone.read(step.batch)
+    scores = step.net.selector(features)
+    errors = []
+    for b, t, d in [(b, t, d) for b in range(3) for t in range(3) for d in range(4)]:
+        weight, bias = step.net.experts.weight[d], step.net.experts.bias[d]
+        logits = F.conv2d(features.head[b, t][None], weight, bias, padding=1)[0]
+        right = ((logits >= 0) == target[b, :, t].bool()).double().mean()
+        errors.append((scores[b, t, d] - right).abs())
+    expected = torch.stack(errors).mean() * 4
+    found = SelectorTraining()(step).terms['accuracy']
+    torch.testing.assert_close(found, expected, check_dtype=False, atol=1e-5, rtol=1e-5)

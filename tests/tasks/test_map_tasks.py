@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.loggers.logger import DummyLogger
 from sklearn.metrics import f1_score, jaccard_score
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -258,14 +259,27 @@ class TestInput:
         run.fit(task, loader, loader)
 
     def test_ignored_pixels_do_not_count(self) -> None:
-        """Neither in the loss nor in metrics: garbage there changes nothing."""
+        """Neither in losses nor in metrics, nor do samples where all are ignored."""
+        module = data('image unet')
+        module.setup('test')
+        samples = [module.test_dataset[i] for i in range(6)]  # type: ignore[index]
+        task: Any = make('CoDEX', 'image unet', num_domains=3, ignore_index=255)
+        run = trainer(logger=False)
+        for number, sample in enumerate(samples):
+            sample['mask'][: 9 if number < 4 else None] = 255
+        (result,) = run.test(task, DataLoader(samples, batch_size=3), verbose=False)  # type: ignore[arg-type]
+        batches = run.predict(task, DataLoader(samples, batch_size=3)) or []  # type: ignore[arg-type]
+        p = torch.cat([batch['probabilities'] for batch in batches])[:4, :, 9:]
+        mask = torch.stack([sample['mask'] for sample in samples])[:4, 9:]
+        accuracy = (p.argmax(1) == mask).double().mean().item()
+        assert result['test_OverallAccuracy'] == pytest.approx(accuracy, abs=1e-6)
+        true = p.gather(1, mask[:, None])
+        focal = (-((1 - true) ** 2) * true.log()).mean().item()
+        assert result['test_loss'] == pytest.approx(focal, rel=1e-4)
 
-        def ignore(sample: dict[str, Tensor]) -> dict[str, Tensor]:
-            return sample | {'mask': sample['mask'].index_fill(0, torch.arange(9), 255)}
-
-        self.fit('image unet', ignore, ignore_index=255)
+        without: Any = make('CoDEX', 'image unet', num_domains=3)
         with pytest.raises(ValueError, match='values from 0 to 255, expected 0 to 6'):
-            self.fit('image unet', ignore)
+            run.test(without, DataLoader(samples, batch_size=3), verbose=False)  # type: ignore[arg-type]
 
     def test_masks_of_one_map_may_keep_a_dimension(self) -> None:
         task: Any = make('Domain', 'image unet')
@@ -330,11 +344,11 @@ class TestInput:
         with pytest.raises(ValueError, match=message):
             self.fit(kind, change)
 
-    def test_missing_dates(self) -> None:
+    @pytest.mark.parametrize('kind', ['series multiutae', 'series unet'])
+    def test_missing_dates(self, kind: str) -> None:
         """Marked by ``valid`` and ignored in the mask, their pixels change nothing."""
-        kind = 'series multiutae'
         losses = []
-        for garbage in (0.0, 1e4):
+        for garbage in (0.0, torch.nan):
 
             def lose(sample: Any, garbage: float = garbage) -> Any:
                 sample['image'][1] = garbage
@@ -351,6 +365,52 @@ class TestInput:
             losses.append(run.callback_metrics['val_loss'])
         assert losses[0].isfinite()
         torch.testing.assert_close(*losses)
+
+
+class TestPlots:
+    """What tasks hand to the plots of TorchGeo's data sets."""
+
+    def test_segmentation_gives_maps(self) -> None:
+        task: Any = make('Domain', 'image unet')
+        batch = {'image': torch.zeros(2, 3, 8, 8), 'mask': torch.zeros(2, 1, 8, 8)}
+        found = task.panels(batch, torch.ones(2, 8, 8).long())
+        assert found['prediction'].shape == (2, 8, 8)
+
+    def test_change_gives_maps_with_a_dimension(self) -> None:
+        task: Any = make('Domain', 'change unet')
+        for shape in ((2, 8, 8), (2, 1, 8, 8)):
+            batch = {'image': torch.zeros(2, 2, 3, 8, 8), 'mask': torch.zeros(shape)}
+            found = task.panels(batch, torch.ones(2, 1, 8, 8).long())
+            assert found['prediction'].shape == found['mask'].shape == (2, 1, 8, 8)
+
+    def test_samples_are_shown_as_they_were(self) -> None:
+        """With a logger that takes figures: images in their own values, maps."""
+        shown = []
+
+        class Experiment:
+            def add_figure(self, name: str, figure: Any, global_step: int) -> None:
+                shown.append(name)
+
+        class Figures(DummyLogger):
+            experiment = Experiment()
+
+        for kind in ('image unet', 'series unet', 'change unet'):
+            module, samples = data(kind), []
+            plot = module.plot
+
+            def look(sample: Any, plot: Any = plot, to: Any = samples) -> Any:
+                to.append(sample)
+                return plot(sample)
+
+            module.plot = look  # type: ignore[method-assign]
+            run = trainer(logger=Figures())
+            run.validate(make('Domain', kind), datamodule=module, verbose=False)
+            original = module.val_dataset[0]  # type: ignore[index]
+            torch.testing.assert_close(
+                samples[0]['image'], original['image'], atol=1e-3, rtol=0
+            )
+            assert samples[0]['prediction'].shape == original['mask'].shape
+        assert shown.count('image/0') == 3
 
 
 class TestFreezing:
@@ -402,3 +462,19 @@ def test_checkpoint_needs_no_argument() -> None:
     assert loaded.hparams['num_domains'] == 4
     for key, value in state(task.model).items():
         assert value.equal(loaded.model.state_dict()[key])
+
+
+def test_pairs_are_checked_in_prediction() -> None:
+    task = make('Domain', 'change unet')
+    loader = DataLoader([{'image': torch.zeros(3, 3, 32, 32)}])  # type: ignore[arg-type]
+    with pytest.raises(
+        ValueError, match=r'images of two dates, .* found \(1, 3, 3, 32'
+    ):
+        trainer(logger=False).predict(task, loader)
+
+
+def test_metrics_do_not_make_a_device_wait() -> None:
+    """Validation of arguments reads values back from the device in each step."""
+    task: Any = make('Domain', 'image unet')
+    metrics = [m for m in task.modules() if hasattr(m, 'validate_args')]
+    assert len(metrics) > 30 and not any(m.validate_args for m in metrics)

@@ -21,7 +21,8 @@ class Criterion(nn.Module, ABC):
 
     Methods need per-sample risks: they group them by domain or weigh them. A sample's
     risk is the mean over its elements (pixels, dates, labels) that are not ignored, and
-    0 where all are. Weights of classes multiply losses and nothing else: the mean risk is
+    0 where all are; such a sample counts in no mean over samples (:meth:`mean`). The
+    published CoDEX code takes one mean over all pixels of a batch. Weights of classes multiply losses and nothing else: the mean risk is
     not divided by their sum, as that of PyTorch's cross-entropy is.
     """
 
@@ -70,6 +71,30 @@ class Criterion(nn.Module, ABC):
         target = self.shape_target(target)
         valid = self.valid(target)
         return _masked_mean(self.elements(logits, target.where(valid, 0)), valid)
+
+    def judged(self, target: Tensor) -> Tensor:
+        """Tell which samples have anything that counts.
+
+        Args:
+            target: Targets, any shape (B, ...).
+
+        Returns:
+            Boolean, shape (B,).
+        """
+        return self.valid(target).reshape(len(target), -1).any(dim=1)
+
+    def mean(self, values: Tensor, target: Tensor) -> Tensor:
+        """Average over the samples that have anything that counts.
+
+        Args:
+            values: A value of each sample, such as its risk, shape (B,).
+            target: Targets, any shape (B, ...).
+
+        Returns:
+            The mean, a scalar; 0 if nothing counts.
+        """
+        judged = self.judged(target)
+        return values.where(judged, 0).sum() / judged.sum().clamp(min=1)
 
     def accuracies(self, logits: Tensor, target: Tensor) -> Tensor:
         """Compute the accuracies of several predictions of each sample.
@@ -212,6 +237,7 @@ def make_criterion(
     class_weights: Sequence[float] | None = None,
     pos_weight: float | Sequence[float] | None = None,
     ignore_index: int | None = None,
+    num_outputs: int | None = None,
 ) -> Criterion:
     """Make the criterion that a task's arguments describe.
 
@@ -222,18 +248,30 @@ def make_criterion(
         class_weights: Weight of each class (multiclass).
         pos_weight: Weight of positives, one value or one a label (binary, multilabel).
         ignore_index: Target value that does not count.
+        num_outputs: Number of logits, to check the number of weights.
 
     Returns:
         The criterion.
 
     Raises:
-        ValueError: If loss and task do not go together.
+        ValueError: If loss, task and weights do not go together.
     """
     if (loss, task == 'multiclass') in [('ce', False), ('bce', True)]:
         fit = "'ce' or 'focal'" if task == 'multiclass' else "'bce' or 'focal'"
         raise ValueError(f"loss='{loss}' does not fit task='{task}': use {fit}")
-    given = class_weights if task == 'multiclass' else pos_weight
-    weight = None if given is None else torch.as_tensor(given).float().reshape(-1)
+    given = {'class_weights': class_weights, 'pos_weight': pos_weight}
+    used, unused = given if task == 'multiclass' else reversed(given)
+    if given[unused] is not None:
+        raise ValueError(f"{unused} is not for task='{task}': use {used}")
+    weight = None
+    if given[used] is not None:
+        weight = torch.as_tensor(given[used]).float().reshape(-1)
+        # One weight may be meant for all labels, but not for all classes.
+        fitting = {num_outputs} | ({1} if task != 'multiclass' else set())
+        if num_outputs is not None and len(weight) not in fitting:
+            raise ValueError(
+                f'{used} has {len(weight)} values, expected {num_outputs}, one an output'
+            )
     return CRITERIA[task](gamma if loss == 'focal' else 0.0, weight, ignore_index)
 
 

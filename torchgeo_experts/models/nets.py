@@ -120,8 +120,18 @@ class ExpertNet(Net):
             Mixture weights (CoDEX, equation 4), float32, shape (B, D), or (B, T, D) from
             a selector that chooses for each date.
         """
-        scores: Tensor = self.selector(features).float()
-        return (scores / self.temperature).softmax(dim=-1)
+        return self.weigh(self.selector(features))
+
+    def weigh(self, scores: Tensor) -> Tensor:
+        """Turn predicted accuracies into mixture weights.
+
+        Args:
+            scores: Predicted accuracies, shape (..., D).
+
+        Returns:
+            Mixture weights, float32, shape (..., D).
+        """
+        return (scores.float() / self.temperature).softmax(dim=-1)
 
     def predict(self, features: Features) -> Tensor:
         """Predict from features with the mixture of experts."""

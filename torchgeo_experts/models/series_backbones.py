@@ -82,8 +82,9 @@ class MultiUTAEBackbone(Backbone):
     ) -> Features:
         """Compute features.
 
-        Sizes that are no multiples of 8 are reflected at the lower and right border,
-        and what this adds is cut off again.
+        Sizes that are no multiples of 8 are reflected at the lower and right border.
+        What this adds is cut off from the map that heads read; maps of the encoder keep
+        it.
 
         Args:
             image: Images, shape (B, C, H, W), or series, shape (B, T, C, H, W).
@@ -102,6 +103,10 @@ class MultiUTAEBackbone(Backbone):
         self, series: Tensor, dates: Tensor | None, valid: Tensor | None
     ) -> Features:
         height, width = series.shape[-2:]
+        if min(height, width) <= self.body.stride:
+            raise ValueError(
+                f'MultiUTAE needs images of at least 9 x 9 pixels, found {height} x {width}'
+            )
         below, right = -height % self.body.stride, -width % self.body.stride
         if below or right:
             padded = F.pad(series.flatten(0, 1), (0, right, 0, below), mode='reflect')

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import segmentation_models_pytorch as smp
 from torch import Tensor, nn
+from torchgeo.datasets.utils import Sample
 from torchvision.models._api import WeightsEnum
 
 from .backbones import Backbone, Features
@@ -68,22 +69,39 @@ class SMPBackbone(Backbone):
         """The decoder."""
         return (self.body.decoder,)
 
-    def forward(self, image: Tensor) -> Features:
+    def read(self, batch: Sample) -> Features:
+        """Compute the features of a batch.
+
+        Args:
+            batch: A batch. Of series, ``valid`` (B, T) tells which dates have an image,
+                if it is there.
+
+        Returns:
+            Features.
+        """
+        features: Features = self(batch['image'], batch.get('valid'))
+        return features
+
+    def forward(self, image: Tensor, valid: Tensor | None = None) -> Features:
         """Compute features.
 
         Args:
             image: Images, shape (B, C, H, W), or series, shape (B, T, C, H, W).
+            valid: Which dates of series have an image, bool, shape (B, T). Others are
+                read as zeros, so that batch normalization still counts them, as zeros.
+                Default: all.
 
         Returns:
             The last map of the decoder and the maps of the encoder.
         """
         if image.ndim == 4:
             return self._maps(image)
+        if valid is not None:
+            image = image.masked_fill(~valid[:, :, None, None, None], 0)
         maps = self._maps(image.flatten(0, 1))
         dates = image.shape[:2]
-        return Features(
-            maps.head.unflatten(0, dates), [m.unflatten(0, dates) for m in maps.pyramid]
-        )
+        pyramid = [m.unflatten(0, dates) for m in maps.pyramid]
+        return Features(maps.head.unflatten(0, dates), pyramid, valid)
 
     def _maps(self, image: Tensor) -> Features:
         self.body.check_input_shape(image)

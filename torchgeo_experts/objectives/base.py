@@ -28,6 +28,17 @@ class Step:
     #: Risk and accuracy of each sample.
     criterion: Criterion
 
+    def risk(self, logits: Tensor) -> Tensor:
+        """Average the risk over samples.
+
+        Args:
+            logits: Logits, shape (B, C, ...).
+
+        Returns:
+            The mean over samples that have a target, a scalar.
+        """
+        return self.criterion.mean(self.criterion(logits, self.target), self.target)
+
     @property
     def domain(self) -> Tensor:
         """Training domain of each sample, int64, shape (B,)."""

@@ -58,12 +58,12 @@ class ExpertTraining(Objective):
         if self.consistency_weight and experts.num_domains > 1:
             affinity = self.affinity(step.domain)
             logits, others = experts.forward_and_mix(features, step.domain, affinity)
-            risk = step.criterion(others, step.target)
-            terms = {'consistency': self.consistency_weight * risk.mean()}
+            risk = step.risk(others)
+            terms = {'consistency': self.consistency_weight * risk}
         else:
             logits, terms = experts(features, step.domain), {}
-        risk = step.criterion(logits, step.target)
-        return Outcome(logits, {'domain': self.domain_weight * risk.mean()} | terms)
+        domain = self.domain_weight * step.risk(logits)
+        return Outcome(logits, {'domain': domain} | terms)
 
 
 class SelectorTraining(Objective):
@@ -115,15 +115,13 @@ class SelectorTraining(Objective):
         features = step.net.backbone.read(step.batch)
         experts: ExpertBank = step.net.experts
         scores = step.net.selector(features).float()
-        mixture = (scores / step.net.temperature).softmax(dim=-1)
-        logits = experts.mix(features.head, mixture)
+        logits = experts.mix(features.head, step.net.weigh(scores))
         terms = {}
         if self.accuracy_weight:
             error = self._accuracy_error(scores, features.head, step)
             terms['accuracy'] = self.accuracy_weight * error
         if self.mixture_weight:
-            risk = step.criterion(logits, step.target)
-            terms['mixture'] = self.mixture_weight * risk.mean()
+            terms['mixture'] = self.mixture_weight * step.risk(logits)
         return Outcome(logits, terms)
 
     def _accuracy_error(self, scores: Tensor, head: Tensor, step: Step) -> Tensor:
@@ -131,14 +129,13 @@ class SelectorTraining(Objective):
         experts: ExpertBank = step.net.experts
         target = step.target
         if scores.ndim == 3:
-            # Each date is judged like an image.
+            # Each date is judged like an image. Labels stand before dates.
+            target = target.movedim(-3, 1)
             scores, head, target = (x.flatten(0, 1) for x in (scores, head, target))
         drawn = self._draw(experts.num_domains, scores.device)
         truth = expert_accuracies(experts, head, target, step.criterion, drawn)
         error = (scores[:, drawn] - truth).abs().mean(dim=1)
-        # Where all is ignored there is no accuracy.
-        judged = step.criterion.valid(target).reshape(len(target), -1).any(dim=1)
-        mean = (error * judged).sum() / judged.sum().clamp(min=1)
+        mean = step.criterion.mean(error, target)
         return mean * (experts.num_domains if self.accuracy_reduction == 'sum' else 1)
 
     def _draw(self, num_domains: int, device: torch.device) -> Tensor:

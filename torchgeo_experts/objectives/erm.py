@@ -15,5 +15,4 @@ class ERM(Objective):
     def forward(self, step: Step) -> Outcome:
         """Compute the loss of one step."""
         logits = step.net.predict(step.net.backbone.read(step.batch))
-        risk = step.criterion(logits, step.target)
-        return Outcome(logits, {'risk': risk.mean()})
+        return Outcome(logits, {'risk': step.risk(logits)})

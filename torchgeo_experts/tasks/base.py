@@ -4,7 +4,7 @@
 """What all tasks with domains share: steps, metrics and tables."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -63,8 +63,19 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
         """Initialize the criterion."""
         names = ('task', 'loss', 'class_weights', 'pos_weight', 'ignore_index')
         self.criterion = make_criterion(
-            gamma=self.hparams['focal_gamma'], **{n: self.hparams[n] for n in names}
+            gamma=self.hparams['focal_gamma'],
+            num_outputs=self.num_outputs,
+            **{n: self.hparams[n] for n in names},
         )
+
+    def configure_metrics(self) -> None:
+        """Initialize the performance metrics."""
+        super().configure_metrics()
+        modules: Iterable[Any] = self.modules()
+        for metric in modules:
+            # It would make a GPU wait in each step, for what criteria check on the CPU.
+            if hasattr(metric, 'validate_args'):
+                metric.validate_args = False
 
     def configure_optimizers(self) -> Any:
         """Initialize the optimizer and learning rate scheduler.
@@ -253,6 +264,18 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
         logits = self.model.predict(features)
         return {'probabilities': self.criterion.probabilities(logits)}
 
+    def panels(self, batch: Sample, decision: Tensor) -> dict[str, Tensor]:
+        """Shape what a data set's plot shows beside the image.
+
+        Args:
+            batch: A batch.
+            decision: Predicted classes.
+
+        Returns:
+            Entries of the sample to plot.
+        """
+        return {'prediction': decision.view_as(self.target(batch))}
+
     def decisions(
         self, features: Features, logits: Tensor, target: Tensor
     ) -> dict[str, Tensor]:
@@ -281,7 +304,9 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
 
         target = self.target(own)
         risk = getattr(self, f'{stage}_risk')
-        risk.update(self.criterion(logits, target))
+        risk.update(
+            self.criterion(logits, target), self.criterion.judged(target).float()
+        )
         self.log(f'{stage}_loss', risk, on_step=False, on_epoch=True)
         if size:
             decision = self.unshape(self.criterion.predict(logits))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor
+from torchgeo.datasets.utils import Sample
 from torchvision.models._api import WeightsEnum
 
 from ..models import Affinity, Backbone, ChangeExperts, ConvSelector
@@ -27,6 +28,19 @@ class ChangeParts(MapParts):
         return ChangeExperts(
             num_domains, backbone.out_features, self.num_outputs, backbone.upsampling
         )
+
+    def panels(self, batch: Sample, decision: Tensor) -> dict[str, Tensor]:
+        """Shape mask and prediction as plots of TorchGeo's data sets expect them.
+
+        Args:
+            batch: A batch.
+            decision: Predicted classes.
+
+        Returns:
+            ``mask`` and ``prediction``, shape (B, 1, H, W).
+        """
+        mask = self.target(batch).unsqueeze(1)
+        return {'mask': mask, 'prediction': decision.view_as(mask)}
 
     def target_shape(self, image: Tensor) -> tuple[int, ...]:
         """Tell the shape of the masks of a batch.

@@ -45,7 +45,7 @@ class ExpertReports(DomainTask):
         Returns:
             Predicted classes of the mixture, of the ``Uniform`` mixture, of the
             ``BestWeighted`` expert, and of the ``Oracle``: for each sample the expert
-            that is best on it (CoDEX, section 4.2).
+            that is best on it (CoDEX, section 4.2), one expert for all dates of a series.
         """
         experts = self.model.experts
         mixture = self.model.mixture(features)

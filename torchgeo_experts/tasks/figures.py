@@ -45,7 +45,7 @@ def log_sample(task: Any, batch: Sample, prediction: Tensor, batch_idx: int) -> 
     """Show the first sample of a batch, as TorchGeo's tasks do.
 
     Args:
-        task: Task with a ``target_key``.
+        task: Task.
         batch: A batch, normalized.
         prediction: Predicted classes, as many as targets.
         batch_idx: Number of the batch.
@@ -57,7 +57,7 @@ def log_sample(task: Any, batch: Sample, prediction: Tensor, batch_idx: int) -> 
     first = {key: value[:1].detach().cpu() for key, value in batch.items()}
     first['image'] = first['image'] * per_band(datamodule.std)
     first['image'] = first['image'] + per_band(datamodule.mean)
-    first['prediction'] = prediction[:1].cpu().view_as(first[task.target_key])
+    first |= task.panels(first, prediction[:1].cpu())
     sample = unbind_samples(first)[0]
     try:
         figure = datamodule.plot(sample)

@@ -5,6 +5,7 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torchgeo.datasets.utils import Sample
 
@@ -96,29 +97,31 @@ class MapParts(DomainTask):
         Raises:
             ValueError: If masks do not fit the images, or hold unknown classes.
         """
+        shape = self.target_shape(batch['image'])
         if not self.trainer.predicting:
-            self._check_mask(batch)
+            self._check_mask(batch, shape)
         return super().on_before_batch_transfer(batch, dataloader_idx)
 
-    def _check_mask(self, batch: Sample) -> None:
+    def _check_mask(self, batch: Sample, shape: tuple[int, ...]) -> None:
         if 'mask' not in batch:
             raise ValueError(
                 f"the batch has no 'mask', its keys are {sorted(batch)}: use a datamodule"
                 ' for maps'
             )
-        mask, shape = self.target(batch), self.target_shape(batch['image'])
+        mask = self.target(batch)
         if self.hparams['task'] == 'multilabel':
             shape = (shape[0], self.num_outputs, *shape[1:])
         if mask.shape != shape:
             raise ValueError(
                 f'images of shape {tuple(batch["image"].shape)} need masks of shape'
-                f' {shape}, found {tuple(batch["mask"].shape)}'
+                f' {shape}{", a map of each date" * (len(shape) > 3)}, found'
+                f' {tuple(batch["mask"].shape)}'
             )
-        values = mask[self.criterion.valid(mask)]
+        least, last = torch.aminmax(mask.where(self.criterion.valid(mask), 0))
         most = self.num_outputs - 1 if self.hparams['task'] == 'multiclass' else 1
-        if len(values) and not 0 <= values.min() <= values.max() <= most:
+        if not 0 <= least <= last <= most:
             raise ValueError(
-                f'masks hold values from {values.min()} to {values.max()}, expected 0 to'
+                f'masks hold values from {least} to {last}, expected 0 to'
                 f' {most}: check num_classes, and name the value of unlabelled pixels by'
                 f' ignore_index (now {self.hparams["ignore_index"]})'
             )
