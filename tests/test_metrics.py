@@ -15,7 +15,7 @@ from torchmetrics.functional import accuracy
 from torchmetrics.functional import f1_score as torch_f1
 from torchmetrics.functional.classification import multilabel_accuracy
 
-from torchgeo_experts.metrics import DomainScores, GroupMeans, worst
+from torchgeo_experts.metrics import DomainScores, GroupMeans, MeanRisk, worst
 
 
 @pytest.fixture
@@ -151,3 +151,14 @@ def test_means_of_groups() -> None:
 
 def test_worst_of_nothing_is_nan() -> None:
     assert worst(torch.tensor([torch.nan, torch.nan])).isnan()
+
+
+def test_mean_risk_counts_judged_samples_and_shows_what_is_no_number() -> None:
+    metric = MeanRisk()
+    metric.update(torch.tensor([1.0, 5.0]), torch.tensor([True, False]))
+    metric.update(torch.tensor([2.0, 3.0]), torch.tensor([True, True]))
+    assert metric.compute() == 2
+    metric.update(torch.tensor([torch.nan]), torch.tensor([False]))
+    assert metric.compute() == 2
+    metric.update(torch.tensor([torch.nan]), torch.tensor([True]))
+    assert metric.compute().isnan()

@@ -172,6 +172,42 @@ class DomainScores(Metric):
         return {name: values.float() for name, values in result.items()}
 
 
+class MeanRisk(Metric):
+    """Mean over the samples that have a target. A risk that is no number shows in it.
+
+    (torchmetrics' own mean leaves out what is no number, or else the weights.)
+    """
+
+    full_state_update = False
+
+    total: Tensor
+    samples: Tensor
+
+    def __init__(self) -> None:
+        """Initialize a new MeanRisk instance."""
+        super().__init__()
+        self.add_state('total', torch.tensor(0.0), dist_reduce_fx='sum')
+        self.add_state('samples', torch.tensor(0), dist_reduce_fx='sum')
+
+    def update(self, risks: Tensor, judged: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            risks: Risk of each sample, shape (B,).
+            judged: Which samples count, bool, shape (B,).
+        """
+        self.total += risks.where(judged, 0).sum()
+        self.samples += judged.sum()
+
+    def compute(self) -> Tensor:
+        """Compute the mean.
+
+        Returns:
+            The mean, NaN if no sample counts.
+        """
+        return self.total / self.samples
+
+
 class GroupMeans(Metric):
     """Mean of a vector over the samples of each group."""
 

@@ -304,9 +304,7 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
 
         target = self.target(own)
         risk = getattr(self, f'{stage}_risk')
-        risk.update(
-            self.criterion(logits, target), self.criterion.judged(target).float()
-        )
+        risk.update(self.criterion(logits, target), self.criterion.judged(target))
         self.log(f'{stage}_loss', risk, on_step=False, on_epoch=True)
         if size:
             decision = self.unshape(self.criterion.predict(logits))

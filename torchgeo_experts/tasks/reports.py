@@ -13,9 +13,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from torchgeo.datasets.utils import Sample
 from torchgeo.tasks.mixins import ClassificationMixin
-from torchmetrics import MeanMetric
 
-from ..metrics import DomainScores, Scores, worst
+from ..metrics import DomainScores, MeanRisk, Scores, worst
 from ..plots import plot_domain_scores
 from .figures import save_figure
 from .seeds import CHECKPOINT_KEY
@@ -73,10 +72,8 @@ class DomainReports(ClassificationMixin):
         self.train_scores = self.new_scores()
         self.val_scores = self.new_scores()
         self.test_scores = nn.ModuleDict()
-        # Lightning's own mean of logged values is off where ranks differ in samples. A
-        # risk that is no number must show.
-        self.val_risk = MeanMetric(nan_strategy='disable')
-        self.test_risk = MeanMetric(nan_strategy='disable')
+        # Lightning's own mean of logged values is off where ranks differ in samples.
+        self.val_risk, self.test_risk = MeanRisk(), MeanRisk()
 
     def new_scores(self) -> DomainScores:
         """Make a metric that scores each group."""
