@@ -17,6 +17,7 @@ from torchgeo.tasks import BaseTask
 from ..losses import Criterion, make_criterion
 from ..models import Backbone, ExpertBank, Features
 from ..objectives import Objective, Step
+from .checks import check_training_domains
 from .figures import log_sample
 from .padding import count_own
 from .reports import MODEL, DomainReports
@@ -321,28 +322,3 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
             Predicted classes, shape (B, ...).
         """
         return decision.squeeze(1) if self.hparams['task'] == 'binary' else decision
-
-
-def check_training_domains(batch: Sample, num_domains: int) -> None:
-    """Refuse a training batch without domains, or with others than training domains.
-
-    Args:
-        batch: A batch on the CPU.
-        num_domains: Number of training domains.
-
-    Raises:
-        ValueError: If it is so.
-    """
-    if 'domain' not in batch:
-        raise ValueError(
-            "the training batch has no 'domain', which this method needs; its keys are"
-            f' {sorted(batch)}. Use a datamodule with domains'
-        )
-    domain = batch['domain']
-    wrong = domain[(domain < 0) | (domain >= num_domains)]
-    if len(wrong):
-        raise ValueError(
-            f'{len(wrong)} of {len(domain)} training samples have a domain outside'
-            f' 0..{num_domains - 1} (found {sorted(set(wrong.tolist()))}; -1 stands for a'
-            ' place that is no training domain): each needs the expert of its domain'
-        )
