@@ -15,8 +15,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))
 
+import real_files
 import real_maps
-
 from torchgeo_experts import CoDEXChangeTask, DomainChangeTask
 from torchgeo_experts.domains import Domains
 
@@ -46,14 +46,14 @@ class TestTileCentre:
     @pytest.mark.parametrize(('x', 'y'), [(5184, 3399), (1549, 3087), (4840, 4096)])
     def test_lies_between_the_corners(self, x: int, y: int) -> None:
         (west, north), (east, south) = corner(x, y), corner(x + 1, y + 1)
-        lon, lat = real_maps.tile_centre(x, y)
+        lon, lat = real_files.tile_centre(x, y)
         assert lon == pytest.approx((west + east) / 2)
         # The middle of a tile is not quite that of its latitudes.
         assert lat == pytest.approx((south + north) / 2, abs=1e-5)
 
     def test_is_on_both_hemispheres(self) -> None:
-        assert real_maps.tile_centre(0, 4095)[1] == pytest.approx(
-            -real_maps.tile_centre(0, 4096)[1]
+        assert real_files.tile_centre(0, 4095)[1] == pytest.approx(
+            -real_files.tile_centre(0, 4096)[1]
         )
 
 
@@ -67,7 +67,7 @@ class TestBuildings:
             save(tmp_path / 'spacenet7' / f'{stem}_image.png', image)
             save(tmp_path / 'spacenet7' / f'{stem}_mask.png', mask)
             arrays[x] = image, mask
-        places, samples = real_maps.read_buildings(tmp_path)
+        places, samples = real_files.read_buildings(tmp_path)
         # In the order of file names.
         assert places.names == ('4840_4088 Uganda', '5184_3399 Kuwait')
         assert samples['place'].tolist() == [0] * 16 + [1] * 16
@@ -98,7 +98,7 @@ class TestChange:
         change = 255 * (noise(160, 310) > 220).astype(np.uint8)
         for name, array in (('img1', pair[0]), ('img2', pair[1]), ('cm', change)):
             save(tmp_path / f'{name}.png', array)
-        places, samples = real_maps.read_change(tmp_path)
+        places, samples = real_files.read_change(tmp_path)
         assert places.names == ('west', 'centre', 'east')
         assert samples['image'].shape == (8, 2, 3, 75, 75)
         assert samples['mask'].shape == (8, 1, 75, 75)
@@ -115,7 +115,7 @@ class TestChange:
 
 class TestMonthlySeries:
     @pytest.fixture
-    def series(self, tmp_path: Path) -> real_maps.MonthlySeries:
+    def series(self, tmp_path: Path) -> real_files.MonthlySeries:
         # Of the second place, a month before the first one and one after the last.
         months = {'a': [(2018, 1), (2019, 12)], 'b': [(2017, 12), (2018, 3), (2020, 1)]}
         rows = []
@@ -128,9 +128,9 @@ class TestMonthlySeries:
                 rows.append(row | place | {'udm_masked': month == 3})
         # In no order.
         pd.DataFrame(rows[::-1]).to_csv(tmp_path / 'metadata.csv', index=False)
-        return real_maps.MonthlySeries(tmp_path)
+        return real_files.MonthlySeries(tmp_path)
 
-    def test_months_are_aligned(self, series: real_maps.MonthlySeries) -> None:
+    def test_months_are_aligned(self, series: real_files.MonthlySeries) -> None:
         a, b = series[0], series[1]
         assert a['valid'].nonzero().flatten().tolist() == [0, 23]
         assert b['valid'].nonzero().flatten().tolist() == [2]
@@ -142,7 +142,7 @@ class TestMonthlySeries:
         assert b['image'].shape == (24, 3, 16, 16)
 
     def test_dates_count_from_the_first_day(
-        self, series: real_maps.MonthlySeries
+        self, series: real_files.MonthlySeries
     ) -> None:
         days = [
             (date(2018 + i // 12, i % 12 + 1, 1) - date(2018, 1, 1)).days
@@ -151,11 +151,11 @@ class TestMonthlySeries:
         assert series[1]['dates'].tolist() == days
         assert days[:3] == [0, 31, 59]
 
-    def test_target_and_place(self, series: real_maps.MonthlySeries) -> None:
+    def test_target_and_place(self, series: real_files.MonthlySeries) -> None:
         sample = series[1]
         grey = (3 + noise(16, 16, 3) // 2).astype(float).mean(axis=2)
         np.testing.assert_array_equal(sample['mask'][2], grey > grey.mean())
-        assert (sample['mask'][~sample['valid']] == real_maps.IGNORED).all()
+        assert (sample['mask'][~sample['valid']] == real_files.IGNORED).all()
         assert (sample['lon'], sample['lat']) == (-20, 5)
         assert series.domains.names == ('a', 'b')
 
@@ -231,7 +231,7 @@ class TestConstantAnswer:
 class TestRealData:
     def test_buildings(self) -> None:
         root = DATA / 'geobench2_mini'
-        places, samples = real_maps.read_buildings(root)
+        places, samples = real_files.read_buildings(root)
         assert len(places) == 5
         table = pd.read_csv(root / 'spacenet7' / 'metadata.csv')
         tiles = table['aoi'].str.split('_').str[1:3].str.join('_')
@@ -242,13 +242,13 @@ class TestRealData:
             assert mask.float().mean().item() == pytest.approx(share, abs=1e-4)
 
     def test_change(self) -> None:
-        _, samples = real_maps.read_change(DATA / 'oscd_dubai')
+        _, samples = real_files.read_change(DATA / 'oscd_dubai')
         assert len(samples['image']) == 80
         # The README's share of change is that of the whole scene.
         assert samples['mask'].float().mean().item() == pytest.approx(0.099, abs=0.005)
 
     def test_series(self) -> None:
-        series = real_maps.MonthlySeries(DATA / 'sn7_muds_128')
+        series = real_files.MonthlySeries(DATA / 'sn7_muds_128')
         assert len(series) == 60
         assert len(series.table) + series.outside == 1423
         assert series.table['udm_masked'].any()
@@ -260,5 +260,5 @@ class TestRealData:
             series.domains.names, series.domains.lon, series.domains.lat, strict=True
         ):
             x, y = name.split('_')[1:3]
-            centre = real_maps.tile_centre(int(x), int(y))
+            centre = real_files.tile_centre(int(x), int(y))
             assert centre == pytest.approx((lon.item(), lat.item()), abs=1e-4)
