@@ -9,8 +9,8 @@ and without shift::
     python benchmarks/synthetic_maps.py run --out results/synthetic_maps.csv
     python benchmarks/synthetic_maps.py report --out results/synthetic_maps.csv
 
-Rows that are in the file already are not run again. ``--task`` and ``--seed`` share the
-work out to several processes, each with a file of its own; ``report`` takes several files.
+Rows that are in the file already are not run again. ``--task``, ``--shift`` and ``--seed``
+share the work out to several processes, each with a file of its own; ``report`` takes several files.
 """
 
 import argparse
@@ -111,13 +111,15 @@ def append(path: Path, row: dict[str, Any]) -> None:
         writer.writerow(row)
 
 
-def run_missing(path: Path, tasks: Sequence[str], seeds: Sequence[int]) -> None:
+def run_missing(
+    path: Path, tasks: Sequence[str], shifts: Sequence[float], seeds: Sequence[int]
+) -> None:
     """Run what is not in the file yet."""
     keys = ['task', 'shift', 'seed']
     done = set()
     if path.exists():
         done = set(pd.read_csv(path)[keys].itertuples(index=False, name=None))
-    for shift, task, seed in itertools.product(SHIFTS, tasks, seeds):
+    for shift, task, seed in itertools.product(shifts, tasks, seeds):
         if (task, shift, seed) not in done:
             cell = {'task': task, 'shift': shift, 'seed': seed}
             append(path, cell | run(task, shift, seed))
@@ -147,6 +149,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('command', choices=['run', 'report'])
     parser.add_argument('--out', type=Path, required=True, nargs='+')
     parser.add_argument('--task', choices=TASKS, nargs='+', default=TASKS)
+    parser.add_argument('--shift', type=float, nargs='+', default=SHIFTS)
     parser.add_argument('--seed', type=int, nargs='+', default=SEEDS)
     args = parser.parse_args(argv)
     if args.command == 'report':
@@ -157,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings('ignore')
     logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
-    run_missing(args.out[0], args.task, args.seed)
+    run_missing(args.out[0], args.task, args.shift, args.seed)
 
 
 if __name__ == '__main__':

@@ -29,12 +29,12 @@ def test_rows_are_run_once_and_reported(
         return original(part, **changes)
 
     monkeypatch.setattr(synthetic_maps, 'make', make)
-    monkeypatch.setattr(synthetic_maps, 'SHIFTS', (1.0,))
     trainer = synthetic_maps.Trainer
     monkeypatch.setattr(
         synthetic_maps, 'Trainer', lambda **k: trainer(**k | {'max_epochs': 2})
     )
-    command = ['run', '--out', 'a.csv', '--task', 'change', '--seed', '0']
+    command = ['run', '--out', 'a.csv', '--task', 'change']
+    command += ['--shift', '1', '--seed', '0']
     synthetic_maps.main(command)
     before = Path('a.csv').read_text()
     (row,) = pd.read_csv('a.csv').to_dict('records')
