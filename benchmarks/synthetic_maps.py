@@ -137,7 +137,11 @@ def report(paths: Sequence[Path]) -> str:
     for (task, shift), cells in rows.groupby(['task', 'shift'], sort=False):
         cells = cells.sort_values('seed')
         mean, std = 100 * cells[columns].mean(), 100 * cells[columns].std()
-        values = [f'{mean[c]:.1f} ± {std[c]:.1f}' for c in columns]
+        # One seed has no spread.
+        values = [
+            f'{mean[c]:.1f}' + (f' ± {std[c]:.1f}' if len(cells) > 1 else '')
+            for c in columns
+        ]
         each = ' '.join(f'{100 * value:+.1f}' for value in cells['CoDEX - ERM'])
         lines.append(f'| {task} | {shift:g} | {" | ".join(values)} | {each} |')
     return '\n'.join(lines)
