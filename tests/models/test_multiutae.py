@@ -163,7 +163,9 @@ class TestForward:
         monkeypatch.setattr(module, 'attend_skip', uncontracted)
         torch.testing.assert_close(found, net(image, DATES).out, atol=1e-5, rtol=1e-4)
 
-    @pytest.mark.parametrize('time, height, width', [(1, 16, 40), (5, 24, 16)])
+    @pytest.mark.parametrize(
+        'time, height, width', [(1, 16, 40), (5, 24, 16), (3, 8, 8), (2, 8, 24)]
+    )
     def test_sizes(self, time: int, height: int, width: int) -> None:
         maps = self.net()(torch.randn(2, time, 3, height, width))
         assert maps.out.shape == (2, time, 8, height, width)
@@ -176,6 +178,21 @@ class TestForward:
     def test_size_is_checked(self) -> None:
         with pytest.raises(ValueError, match='found 20 x 32'):
             self.net()(torch.randn(1, 1, 3, 20, 32))
+
+    def test_convolutions_are_those_of_pytorch(self) -> None:
+        """But for maps of one pixel, which cannot be reflected."""
+        torch.manual_seed(0)
+        layer = module.ReflectedConv2d(3, 5, 4, stride=2)
+        expected = nn.Conv2d(3, 5, 4, stride=2, padding=1, padding_mode='reflect')
+        expected.load_state_dict(layer.state_dict())
+        maps = torch.randn(2, 3, 6, 8)
+        torch.testing.assert_close(layer(maps), expected(maps))
+        small = module.ReflectedConv2d(3, 5, 3)
+        row = torch.randn(2, 3, 1, 6)
+        padded = torch.cat([row[..., 1:2], row, row[..., 4:5]], dim=-1)
+        padded = padded.expand(-1, -1, 3, -1)
+        expected_row = F.conv2d(padded, small.weight, small.bias)
+        torch.testing.assert_close(small(row), expected_row)
 
     def test_missing_dates_change_nothing(self) -> None:
         """Not even if they hold no numbers."""

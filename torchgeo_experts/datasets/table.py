@@ -128,7 +128,7 @@ def check_table(
         _refuse(path, frame, frame[column] == '', f'no {column}')
     frame['name'] = [_name_in_store(file, folder) for file in frame['file']]
     _check_files(path, frame)
-    frame['lon'], frame['lat'] = (_degrees(path, frame, c) for c in ('lon', 'lat'))
+    frame['lon'], frame['lat'] = (read_degrees(path, frame, c) for c in ('lon', 'lat'))
     _check_places(path, frame)
     classes = _check_labels(path, frame, classes)
     _check_store(path, frame, store)
@@ -175,8 +175,20 @@ def _check_files(path: str, frame: pd.DataFrame) -> None:
     )
 
 
-def _degrees(path: str, frame: pd.DataFrame, column: str) -> pd.Series:
-    """Read a coordinate, NaN where it is unknown."""
+def read_degrees(path: str, frame: pd.DataFrame, column: str) -> pd.Series:
+    """Read a coordinate, NaN where it is unknown.
+
+    Args:
+        path: Path of the table, for messages.
+        frame: Table of text, with a column ``file``.
+        column: Column of the coordinate.
+
+    Returns:
+        Degrees, float64.
+
+    Raises:
+        ValueError: If one is no number.
+    """
     text = frame[column].str.strip()
     unknown = text.str.lower().isin(UNKNOWN)
     degrees = pd.to_numeric(text.mask(unknown, 'nan'), errors='coerce').astype(float)

@@ -22,8 +22,9 @@ class Criterion(nn.Module, ABC):
     Methods need per-sample risks: they group them by domain or weigh them. A sample's
     risk is the mean over its elements (pixels, dates, labels) that are not ignored, and
     0 where all are; such a sample counts in no mean over samples (:meth:`mean`). The
-    published CoDEX code takes one mean over all pixels of a batch. Weights of classes multiply losses and nothing else: the mean risk is
-    not divided by their sum, as that of PyTorch's cross-entropy is.
+    published CoDEX code takes one mean over all pixels of a batch. Weights of classes
+    multiply losses and nothing else: the mean risk is not divided by their sum, as that
+    of PyTorch's cross-entropy is.
     """
 
     def __init__(

@@ -227,20 +227,16 @@ class ConvExperts(ExpertBank):
             # Of a batch that is padding only, no sample is left.
             first = torch.zeros(1, dtype=torch.long, device=features.device)
             return ConvExperts.each(self, features, first).squeeze(1)
-        if features.ndim == 4:
-            logits = [
-                F.conv2d(f[None], w, b, padding=1)
-                for f, w, b in zip(features, weight, bias, strict=True)
-            ]
-            return self.enlarge(torch.cat(logits))
-        if bias.ndim == 2:
-            logits = [
-                F.conv2d(f, w, b, padding=1)
-                for f, w, b in zip(features, weight, bias, strict=True)
-            ]
-            return self._series(self.enlarge(torch.cat(logits)), features)
-        heads = weight.flatten(0, 1), bias.flatten(0, 1)
-        return self._series(self.apply_heads(features.flatten(0, 1), *heads), features)
+        if bias.ndim == 3:
+            heads = weight.flatten(0, 1), bias.flatten(0, 1)
+            logits = self.apply_heads(features.flatten(0, 1), *heads)
+            return self._series(logits, features)
+        # The dates of a series are a batch that shares its head.
+        batches = features if features.ndim == 5 else features[:, None]
+        samples = zip(batches, weight, bias, strict=True)
+        logits = torch.cat([F.conv2d(f, w, b, padding=1) for f, w, b in samples])
+        logits = self.enlarge(logits)
+        return logits if features.ndim == 4 else self._series(logits, features)
 
     def each(self, features: Tensor, experts: Tensor) -> Tensor:
         """Let some experts predict on all samples."""

@@ -6,6 +6,7 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .temporal_attention import TemporalAttention, attend_skip
@@ -23,6 +24,32 @@ class SeriesMaps(NamedTuple):
     encoder: tuple[Tensor, ...]
 
 
+class ReflectedConv2d(nn.Conv2d):
+    """Convolution with a border of one pixel that reflects the map.
+
+    A map of one pixel cannot be reflected; there the border repeats it. (PyTorch's own
+    ``padding_mode='reflect'`` refuses such maps, so that images of 8 pixels would fail.)
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve.
+
+        Args:
+            input: Maps, shape (N, C, H, W).
+
+        Returns:
+            Maps of the convolution.
+        """
+        height, width = input.shape[-2:]
+        rows, columns = ('reflect' if n > 1 else 'replicate' for n in (height, width))
+        if rows == columns:
+            padded = F.pad(input, (1, 1, 1, 1), mode=rows)
+        else:
+            padded = F.pad(input, (1, 1, 0, 0), mode=columns)
+            padded = F.pad(padded, (0, 0, 1, 1), mode=rows)
+        return F.conv2d(padded, self.weight, self.bias, self.stride)
+
+
 class ConvLayer(nn.Sequential):
     """Convolution with reflected borders, group normalization in 4 groups and ReLU."""
 
@@ -35,12 +62,7 @@ class ConvLayer(nn.Sequential):
             kernel: 3 to keep the resolution, 4 to halve it.
         """
         super().__init__(
-            nn.Conv2d(
-                *(inputs, outputs, kernel),
-                stride=kernel - 2,
-                padding=1,
-                padding_mode='reflect',
-            ),
+            ReflectedConv2d(inputs, outputs, kernel, stride=kernel - 2),
             nn.GroupNorm(4, outputs),
             nn.ReLU(inplace=True),
         )
@@ -163,7 +185,7 @@ class MultiUTAE(nn.Module):
         """Compute maps of every date.
 
         Args:
-            image: Series, shape (B, T, C, H, W), H and W multiples of 8 and at least 16.
+            image: Series, shape (B, T, C, H, W), H and W multiples of 8.
             dates: Days since 2018-01-01, shape (B, T). Default: one a month.
             valid: Which dates have an image, bool, shape (B, T); what stands in the
                 others changes nothing at these. Default: all.
@@ -175,10 +197,10 @@ class MultiUTAE(nn.Module):
             ValueError: If height or width do not fit.
         """
         batch, time, _, height, width = image.shape
-        if height % self.stride or width % self.stride or min(height, width) < 16:
+        if height % self.stride or width % self.stride:
             raise ValueError(
-                'MultiUTAE needs height and width that are multiples of 8 and at least'
-                f' 16, found {height} x {width}'
+                'MultiUTAE needs height and width that are multiples of 8, found'
+                f' {height} x {width}'
             )
         if dates is None:
             dates = torch.arange(time, device=image.device).expand(batch, -1) * MONTH

@@ -103,9 +103,9 @@ class MultiUTAEBackbone(Backbone):
         self, series: Tensor, dates: Tensor | None, valid: Tensor | None
     ) -> Features:
         height, width = series.shape[-2:]
-        if min(height, width) <= self.body.stride:
+        if min(height, width) < self.body.stride:
             raise ValueError(
-                f'MultiUTAE needs images of at least 9 x 9 pixels, found {height} x {width}'
+                f'MultiUTAE needs images of at least 8 x 8 pixels, found {height} x {width}'
             )
         below, right = -height % self.body.stride, -width % self.body.stride
         if below or right:

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torchgeo.datasets.utils import Path
 
-from ...datasets.table import UNKNOWN
+from ...datasets.table import read_degrees
 from ...datasets.table_file import Columns, read_columns
 from .base import LonLat, Places, SampleRule, Samples
 from .values import sample_files
@@ -171,28 +171,13 @@ class _FileTable:
             if rows.empty:
                 raise ValueError(f'{self.path}: the table has no rows')
             for axis in ('lon', 'lat'):
-                rows[axis] = self._degrees(rows, axis)
+                rows[axis] = read_degrees(self.path, rows, axis)
             for number, file in enumerate(rows['file']):
                 for form in _forms(file):
                     self._by_path[form].add(number)
                     self._by_name[posixpath.basename(form)].add(number)
             self._rows = rows
         return self._rows
-
-    def _degrees(self, rows: pd.DataFrame, axis: str) -> pd.Series:
-        text = rows[axis].str.strip()
-        unknown = text.str.lower().isin(UNKNOWN)
-        degrees = pd.to_numeric(text.mask(unknown, 'nan'), errors='coerce').astype(
-            float
-        )
-        wrong = degrees.isna() & ~unknown
-        if wrong.any():
-            row = rows[wrong].iloc[0]
-            raise ValueError(
-                f'{self.path}, row {row.name}, file {row["file"]!r}: {axis} {row[axis]!r}'
-                ' is no number'
-            )
-        return degrees
 
     def _find(self, file: str) -> set[int]:
         """Find the rows that may be a file's: more than one if it is not clear."""
