@@ -3,9 +3,8 @@
 
 """What all datamodules with domains share."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -43,7 +42,15 @@ class DomainDataset(Protocol):
         """Return a sample."""
 
 
-class PlacesDataModule(NonGeoDataModule, ABC):
+class NamedDataset(Protocol):
+    """What a data set tells about all splits together."""
+
+    domains: Domains
+    groups: Sequence[str]
+    classes: Sequence[str]
+
+
+class PlacesDataModule(NonGeoDataModule):
     """Base class of datamodules whose samples know their domain.
 
     After :meth:`setup`, ``domains`` holds the training domains, ``groups`` the names of
@@ -124,20 +131,31 @@ class PlacesDataModule(NonGeoDataModule, ABC):
         """
         self._seed = state_dict['seed']
 
-    @abstractmethod
     def configure_domains(self) -> None:
-        """Set ``domains``, ``groups`` and ``classes`` before data sets are made."""
+        """Set ``domains``, ``groups`` and ``classes`` before data sets are made.
 
-    @abstractmethod
+        By default they are those that the training data set tells.
+        """
+        train = cast(NamedDataset, self.make_dataset('train'))
+        self.domains, self.groups, self.classes = (
+            train.domains,
+            tuple(train.groups),
+            tuple(train.classes),
+        )
+
     def make_dataset(self, split: str) -> DomainDataset:
         """Make the data set of one split.
 
         Args:
-            split: One of 'train', 'val', 'test' or 'predict'.
+            split: One of 'train', 'val', 'test' or 'predict', which is the test split
+                by default.
 
         Returns:
             The data set.
         """
+        name = 'test' if split == 'predict' else split
+        dataset_class = cast(Any, self.dataset_class)
+        return cast(DomainDataset, dataset_class(split=name, **self.kwargs))
 
     def setup(self, stage: str) -> None:
         """Set up datasets.

@@ -4,7 +4,7 @@
 """SyntheticEarth datamodule."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from torch import nn
 
@@ -14,7 +14,7 @@ from ..datasets import (
     SyntheticEarthSegmentation,
     SyntheticEarthSeries,
 )
-from .base import DomainDataset, PlacesDataModule
+from .base import PlacesDataModule
 
 #: Data set of each task.
 DATASETS: dict[str, type[Any]] = {
@@ -130,18 +130,6 @@ class SyntheticEarthDataModule(PlacesDataModule):
         """Name domains, groups and classes, by an Earth with few images."""
         few = DATASETS[self.task]('val', **self.kwargs | {'samples_per_domain': 1})
         self.domains, self.groups, self.classes = few.domains, few.groups, few.classes
-
-    def make_dataset(self, split: str) -> DomainDataset:
-        """Make the data set of one split.
-
-        Args:
-            split: One of 'train', 'val', 'test' or 'predict'.
-
-        Returns:
-            The data set.
-        """
-        name = 'test' if split == 'predict' else split
-        return cast(DomainDataset, DATASETS[self.task](name, **self.kwargs))
 
 
 def _check(task: str, given: dict[str, Any]) -> None:

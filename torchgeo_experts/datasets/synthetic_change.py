@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchgeo.datasets.utils import Sample
 
-from .synthetic_figures import class_map, day, photo, show
+from .figures import class_map, day, photo, show
 from .synthetic_maps import SyntheticMaps, days_since_2018
 
 #: Probabilities of what happens to a region: it is built up, changes between two other

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchgeo.datasets.utils import Sample
 
-from .synthetic_figures import class_map, photo, show
+from .figures import class_map, photo, show
 from .synthetic_maps import SyntheticMaps
 
 

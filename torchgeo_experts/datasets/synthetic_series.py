@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchgeo.datasets.utils import Sample
 
+from .figures import class_map, day, photo, show
 from .synthetic_base import require
-from .synthetic_figures import class_map, day, photo, show
 from .synthetic_maps import SyntheticMaps, days_since_2018
 
 #: Probability that a region changes its class once.

@@ -1,14 +1,16 @@
 # Copyright (c) torchgeo-experts contributors.
 # Licensed under the MIT License.
 
-"""Figures of maps of an invented Earth."""
+"""Figures of images and maps of classes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import ListedColormap
+import torch
+from matplotlib import colormaps
+from matplotlib.colors import ListedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from torch import Tensor
@@ -28,6 +30,14 @@ COLOURS = {
     'mangrove': '#2f3f7f',
     'no change': '#ececec',
     'change': '#c63f3a',
+    'no building': '#ececec',
+    'building': '#c63f3a',
+    'impervious surface': '#c63f3a',
+    'agriculture': '#e6c34a',
+    'forest & other vegetation': '#1f6f3a',
+    'wetlands': '#4fb0a5',
+    'soil': '#8a6f55',
+    'snow & ice': '#bcd9f0',
 }
 
 
@@ -52,12 +62,29 @@ def photo(title: str, image: Tensor) -> Panel:
     return Panel(title, (image[:3].permute(1, 2, 0) / 255).clamp(0, 1))
 
 
+def stretched(title: str, image: Tensor) -> Panel:
+    """Show an image whose values may be anything, such as reflectances.
+
+    Args:
+        title: Title.
+        image: Bands, the first three red, green and blue (or the first one grey),
+            shape (C, H, W). The range between the percentiles 2 and 98 is shown.
+
+    Returns:
+        The panel.
+    """
+    image = image[[0, 1, 2] if len(image) >= 3 else [0, 0, 0]].permute(1, 2, 0).double()
+    low, high = np.nanpercentile(image, [2, 98])
+    pixels = (image - low) / max(high - low, 1e-6)
+    return Panel(title, pixels.nan_to_num().clamp(0, 1))
+
+
 def class_map(title: str, classes: Tensor) -> Panel:
     """Show a map of classes.
 
     Args:
         title: Title.
-        classes: Class of each pixel, shape (H, W).
+        classes: Class of each pixel, shape (H, W). What is no class stays white.
 
     Returns:
         The panel.
@@ -98,10 +125,10 @@ def show(
     figure, axes = plt.subplots(
         len(rows), len(rows[0]), figsize=size, squeeze=False, layout='constrained'
     )
-    colours = [COLOURS[name] for name in classes]
+    colours = _colours(classes)
     for ax, panel in zip(axes.flat, [p for row in rows for p in row], strict=True):
         ax.imshow(
-            panel.values.numpy(),
+            _shown(panel.values, len(classes)),
             cmap=ListedColormap(colours),
             vmin=-0.5,
             vmax=len(classes) - 0.5,
@@ -120,3 +147,17 @@ def show(
     if suptitle is not None:
         figure.suptitle(suptitle)
     return figure
+
+
+def _colours(classes: Sequence[str]) -> list[str]:
+    """Give each class a colour, known ones the one they always have."""
+    others = colormaps['tab20']
+    return [COLOURS.get(name, to_hex(others(i % 20))) for i, name in enumerate(classes)]
+
+
+def _shown(values: Tensor, classes: int) -> np.ndarray:
+    """Hide what is no class."""
+    if values.ndim == 3:
+        return values.numpy()
+    known = values.long().clamp(0, classes - 1) == values
+    return torch.where(known, values.double(), torch.nan).numpy()
