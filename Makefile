@@ -26,7 +26,7 @@ demo-maps:
 
 test:
 	@$(SETUP) tests
-	$(RUN) pytest $(ARGS)
+	$(RUN) pytest --numprocesses auto $(ARGS)
 
 lint:
 	@$(SETUP) style
