@@ -18,6 +18,11 @@ from torchgeo.main import main as torchgeo
 
 import torchgeo_experts
 from datamodules.domain_files import write_eurosat
+from datasets.dynamicearthnet_files import TEST, TRAIN, VAL, write_processed
+from datasets.fmow_files import random_rows, write_wilds
+from datasets.iwildcam_files import write_iwildcam
+from datasets.muds_files import write_spacenet7
+from datasets.oscd_files import RGB, write_oscd
 from torchgeo_experts.shipped import config_names, config_path
 
 COUNTRIES = ['France', 'Spain', 'Italy', 'Greece', 'Norway', 'Poland']
@@ -73,6 +78,72 @@ def eurosat_overrides(folder: Path) -> list[str]:
     ]
 
 
+def iwildcam_overrides(folder: Path) -> list[str]:
+    write_iwildcam(folder / 'iwildcam', num_classes=182, per_camera=4)
+    data = '--data.init_args.'
+    return [
+        *(f'{data}root', str(folder / 'iwildcam'), f'{data}size', '32'),
+        # Ten cameras: fewer clusters. (The configurations of ERM and MoGE have none.)
+        *(f'{data}domains', 'torchgeo_experts.ClusterDomains'),
+        *(f'{data}domains.init_args.count', '2'),
+    ]
+
+
+def oscd_overrides(folder: Path) -> list[str]:
+    write_oscd(folder / 'oscd', bands=RGB)
+    data = '--data.init_args.'
+    # 16 training tiles.
+    return [f'{data}root', str(folder / 'oscd'), f'{data}tiling', 'native']
+
+
+#: Samples of places are of one size: there are few of them instead. (One would mean all.)
+FEW = [
+    argument
+    for split in ('train', 'val', 'test', 'predict')
+    for argument in (f'--trainer.limit_{split}_batches', '2')
+]
+
+
+def dynamicearthnet_overrides(folder: Path) -> list[str]:
+    splits = {'train': TRAIN[:2], 'val': VAL, 'test': TEST}
+    write_processed(folder / 'cubes', splits, months=[0, 12, 23])
+    data = '--data.init_args.'
+    return [
+        *(
+            f'{data}root',
+            str(folder / 'cubes'),
+            f'{data}cache',
+            str(folder / 'decoded'),
+        ),
+        *(f'{data}batch_size', '1', '--model.init_args.num_filters', '32'),
+        *FEW,
+    ]
+
+
+def fmow_overrides(folder: Path) -> list[str]:
+    write_wilds(folder / 'fmow', random_rows(600, seed=1), size=32)
+    data = '--data.init_args.'
+    return [
+        *(f'{data}root', str(folder / 'fmow'), f'{data}size', '32'),
+        *(f'{data}train_countries', '4', f'{data}val_countries', '2'),
+        *(f'{data}test_countries', '3'),
+    ]
+
+
+def fmow_regions_overrides(folder: Path) -> list[str]:
+    return [*fmow_overrides(folder), '--data.init_args.min_samples', '5']
+
+
+def muds_overrides(folder: Path) -> list[str]:
+    write_spacenet7(folder / 'muds', months=['2018_01'])
+    data = '--data.init_args.'
+    return [
+        *(f'{data}root', str(folder / 'muds'), f'{data}cache', str(folder / 'drawn')),
+        *(f'{data}batch_size', '1', '--model.init_args.num_filters', '32'),
+        *FEW,
+    ]
+
+
 #: What makes the data of a configuration small.
 SMALL: dict[str, Callable[[Path], list[str]]] = {
     'synthetic_earth': earth_overrides,
@@ -81,6 +152,12 @@ SMALL: dict[str, Callable[[Path], list[str]]] = {
     'synthetic_earth_change': map_overrides,
     'eurosat_countries': table_overrides,
     'image_table': table_overrides,
+    'dynamicearthnet': dynamicearthnet_overrides,
+    'fmow': fmow_overrides,
+    'fmow_lao': fmow_regions_overrides,
+    'iwildcam': iwildcam_overrides,
+    'muds': muds_overrides,
+    'oscd': oscd_overrides,
     'wrapped_eurosat': eurosat_overrides,
 }
 
@@ -89,6 +166,16 @@ def count_steps(folder: Path) -> int:
     """Read the number of training steps from the log."""
     with (folder / 'metrics.csv').open() as file:
         return 1 + max(int(row['step']) for row in csv.DictReader(file))
+
+
+MOGE = 'MoGEClassificationTask'
+
+
+def small_network(text: str) -> str:
+    """Name a small network of the kind that a configuration has."""
+    if 'multiutae' in text:
+        return 'multiutae'
+    return 'test_vit' if MOGE in text else 'test_resnet'
 
 
 @pytest.mark.slow
@@ -112,8 +199,17 @@ def test_fit_validate_test_predict(
         arguments += [f'--data.init_args.{inner}num_workers', '0']
     stages = ['--model.init_args.expert_epochs', '1'] if 'expert_epochs' in text else []
     small = ['--trainer.max_epochs', '2']
-    if 'multiutae' not in text:
-        small += ['--model.init_args.model', 'test_resnet']
+    network = small_network(text)
+    if network != 'multiutae':
+        small += ['--model.init_args.model', network]
+    # Weights would be downloaded.
+    if 'weights: true' in text:
+        arguments += ['--model.init_args.weights', 'null']
+    if 'SatCLIP' in text:
+        arguments += ['--model.init_args.location', 'torchgeo_experts.WrapEncoder']
+    if MOGE in text:
+        arguments += ['--model.init_args.blocks', '[3, 5]']
+        arguments += ['--model.init_args.model_args', '{img_size: 32, patch_size: 8}']
     torchgeo(['fit', *arguments, *small, *stages])
     (last,) = tmp_path.glob('lightning_logs/*/checkpoints/last.ckpt')
     steps = torch.load(last, weights_only=True)['global_step']
@@ -130,7 +226,7 @@ def test_fit_validate_test_predict(
     path = yaml.safe_load(text)['model']['class_path']
     task = getattr(torchgeo_experts, path.rpartition('.')[2])
     loaded = task.load_from_checkpoint(last, weights_only=True)
-    assert loaded.hparams['model'] == kind['model'] in ('test_resnet', 'multiutae')
+    assert loaded.hparams['model'] == kind['model'] == network
 
 
 def test_objective_and_affinity_from_yaml(tmp_path: Path) -> None:

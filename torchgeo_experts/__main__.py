@@ -1,7 +1,10 @@
 # Copyright (c) torchgeo-experts contributors.
 # Licensed under the MIT License.
 
-"""The ``torchgeo-experts`` command: configurations, the demo, and TorchGeo's commands."""
+"""The ``torchgeo-experts`` command.
+
+Configurations, the demo, a look at domains, and TorchGeo's commands.
+"""
 
 import argparse
 import importlib
@@ -28,11 +31,25 @@ def run_demo(args: argparse.Namespace) -> None:
     demo(args.out, args.task)
 
 
-def run_torchgeo(argv: Sequence[str]) -> None:
-    """Run TorchGeo's command line, with this package's classes known by short names."""
+def run_domains(args: argparse.Namespace) -> None:
+    """Tell how near the domains of validation and test are to those of training."""
+    know_short_names()
+    from .leakage.command import show_domains
+
+    files = [part for file in args.config for part in ('--config', file)]
+    show_domains([*files, *args.rest], args.samples, args.out)
+
+
+def know_short_names() -> None:
+    """Have this package's classes known by short names in YAML files."""
     package = importlib.import_module(__package__ or 'torchgeo_experts')
     for name in public:
         getattr(package, name)
+
+
+def run_torchgeo(argv: Sequence[str]) -> None:
+    """Run TorchGeo's command line, with this package's classes known by short names."""
+    know_short_names()
     from torchgeo.main import main as torchgeo
 
     torchgeo(list(argv))
@@ -49,6 +66,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         run_torchgeo(argv)
         return
 
+    parser = make_parser()
+    args, rest = parser.parse_known_args(argv)
+    if rest and args.run is not run_domains:
+        parser.error(f'unrecognized arguments: {" ".join(rest)}')
+    args.rest = rest
+    try:
+        args.run(args)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of all commands but TorchGeo's."""
     parser = argparse.ArgumentParser(
         prog='torchgeo-experts',
         description=__doc__,
@@ -63,11 +93,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     kinds = ('classification', 'segmentation', 'series', 'change')
     demo.add_argument('--task', choices=kinds, default=kinds[0], help='what to predict')
     demo.set_defaults(run=run_demo)
-    args = parser.parse_args(argv)
-    try:
-        args.run(args)
-    except ValueError as error:
-        parser.error(str(error))
+    domains = commands.add_parser(
+        'domains',
+        help='how near the domains of test are to those of training',
+        epilog='Other arguments change what the files say: --data.init_args.seed 1',
+        allow_abbrev=False,
+    )
+    domains.add_argument(
+        '-c',
+        '--config',
+        action='append',
+        default=[],
+        help='YAML file with a data section',
+    )
+    domains.add_argument(
+        '--out', type=Path, default=Path('domains'), help='folder to write'
+    )
+    domains.add_argument(
+        '--samples',
+        type=int,
+        default=8,
+        help='how many samples of a domain to read for the shares of classes, where'
+        ' labels are not known without (default: 8)',
+    )
+    domains.set_defaults(run=run_domains)
+    return parser
 
 
 if __name__ == '__main__':

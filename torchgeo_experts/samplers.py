@@ -7,20 +7,10 @@ import os
 from collections.abc import Iterator, Sized
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DistributedSampler
 
-
-def this_rank() -> tuple[int, int]:
-    """Tell the number of ranks and this one's.
-
-    Returns:
-        Those of the process group, or (1, 0) where there is none.
-    """
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_world_size(), dist.get_rank()
-    return 1, 0
+from .ranks import this_rank
 
 
 def run_seed() -> int:

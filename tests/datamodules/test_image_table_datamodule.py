@@ -16,10 +16,7 @@ from lightning.pytorch import Trainer
 from PIL import Image
 from torchgeo.tasks import Classification
 
-from torchgeo_experts.datamodules.image_table import (
-    ImageTableDataModule,
-    choose_domains,
-)
+from torchgeo_experts.datamodules.image_table import ImageTableDataModule
 
 EUROSAT = Path(__file__).parents[3] / 'shared' / 'data' / 'eurosat_geo'
 # Domain: number of rows in each split of the column.
@@ -197,50 +194,6 @@ class TestSplitsByDomain:
     def test_two_ways_or_none(self, root: Path, kwargs: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match='either split_column, or both'):
             make(root, **kwargs)
-
-
-class TestChooseDomains:
-    names = tuple('abcdefgh')
-
-    def test_repeats_with_the_seed(self) -> None:
-        wanted = {'test': 2, 'val': 3}
-        first = choose_domains(self.names, wanted, seed=1)
-        assert first == choose_domains(self.names[::-1], wanted, seed=1)
-        assert first != choose_domains(self.names, wanted, seed=2)
-
-    def test_test_domains_stay_when_the_number_of_val_domains_changes(self) -> None:
-        one = choose_domains(self.names, {'test': 2, 'val': 1})
-        three = choose_domains(self.names, {'test': 2, 'val': 3})
-        assert one['test'] == three['test']
-
-    def test_every_domain_can_be_drawn_but_those_named_or_small(self) -> None:
-        drawn = [
-            choose_domains(self.names, {'test': 2, 'val': ['a', 'c']}, ['b'], seed)
-            for seed in range(60)
-        ]
-        assert all(chosen['val'] == ['a', 'c'] for chosen in drawn)
-        assert {n for chosen in drawn for n in chosen['test']} == set('defgh')
-
-    def test_integers_name_domains(self) -> None:
-        chosen = choose_domains(('1', '2', '3'), {'test': [2], 'val': '3'})
-        assert chosen == {'test': ['2'], 'val': ['3']}
-
-    @pytest.mark.parametrize(
-        ('test', 'val', 'message'),
-        [
-            (['a', 'x'], ['b'], r"domains \['x'\], found: \['a', 'b'"),
-            (['a', 'b'], ['b', 'c'], r"one split only, found twice: \['b'\]"),
-            (['a', 'a'], 1, r"one split only, found twice: \['a'\]"),
-            ([], 1, 'the test split needs at least one domain'),
-            (1, 0, 'the val split needs at least one domain'),
-            (-1, 1, 'the test split needs at least one domain'),
-            (4, 4, '8 domains with enough samples are left, not enough'),
-            (list('abcdefg'), ['h'], '0 domains with enough samples are left'),
-        ],
-    )
-    def test_errors(self, test: Any, val: Any, message: str) -> None:
-        with pytest.raises(ValueError, match=message):
-            choose_domains(self.names, {'test': test, 'val': val})
 
 
 class TestBatches:

@@ -1,7 +1,7 @@
 # Copyright (c) torchgeo-experts contributors.
 # Licensed under the MIT License.
 
-"""Fit both stages of CoDEX and test, on two processes; run by test_ddp.py."""
+"""Fit and test a task with experts, on two processes; run by test_ddp.py."""
 
 import json
 import sys
@@ -19,6 +19,7 @@ from torchgeo_experts import (
     CoDEXChangeTask,
     CoDEXClassificationTask,
     CoDEXSegmentationTask,
+    MoGEClassificationTask,
     SyntheticEarthDataModule,
 )
 
@@ -41,18 +42,28 @@ def maps(task: Any) -> SyntheticEarthDataModule:
 KINDS: dict[str, tuple[type[Any], dict[str, Any], Callable[[], Any]]] = {
     'classification': (
         CoDEXClassificationTask,
-        {'model': 'test_resnet', 'num_classes': 3},
+        {'model': 'test_resnet', 'num_classes': 3, 'expert_epochs': 1},
         lambda: OddDataModule(batch_size=4),
     ),
     'series': (
         CoDEXSegmentationTask,
-        {'model': 'multiutae', 'num_filters': 32, 'num_classes': 7},
+        {'model': 'multiutae', 'num_filters': 32, 'num_classes': 7, 'expert_epochs': 1},
         lambda: maps('series'),
     ),
     'change': (
         CoDEXChangeTask,
-        {'model': 'unet', 'backbone': 'tu-test_resnet'},
+        {'model': 'unet', 'backbone': 'tu-test_resnet', 'expert_epochs': 1},
         lambda: maps('change'),
+    ),
+    'moge': (
+        MoGEClassificationTask,
+        {
+            'model': 'test_vit',
+            'model_args': {'img_size': 32},
+            'num_classes': 3,
+            'blocks': (3, 5),
+        },
+        lambda: OddDataModule(batch_size=4),
     ),
 }
 
@@ -61,7 +72,7 @@ def main() -> None:
     out = Path(sys.argv[1])
     kind, arguments, data = KINDS[sys.argv[3]]
     seed_everything(0)
-    task = kind(expert_epochs=1, lr=1e-3, **arguments)
+    task = kind(lr=1e-3, **arguments)
     trainer = Trainer(
         accelerator='cpu',
         devices=2,

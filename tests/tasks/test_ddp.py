@@ -17,7 +17,8 @@ SCRIPT = Path(__file__).with_name('run_ddp.py')
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', KINDS)
 def test_two_processes_agree_with_one(kind: str, tmp_path: Path) -> None:
-    strategy = 'ddp_find_unused_parameters_true'
+    # MoGE's experts are stacked: each has a gradient, whichever a batch uses.
+    strategy = 'ddp' if kind == 'moge' else 'ddp_find_unused_parameters_true'
     command = [sys.executable, str(SCRIPT), str(tmp_path), strategy, kind]
     done = subprocess.run(
         command, check=False, capture_output=True, text=True, timeout=300
@@ -30,12 +31,13 @@ def test_two_processes_agree_with_one(kind: str, tmp_path: Path) -> None:
         )
         return found
 
-    # Gradients of both stages were shared: the selector's too.
+    # Gradients were shared: of both stages of CoDEX, the selector's too.
     assert read('weights', 0) == read('weights', 1)
     assert read('val', 0) == read('val', 1)
     task, _, data = KINDS[kind]
     loaded = task.load_from_checkpoint(tmp_path / 'last.ckpt')
-    assert loaded.model.selector.linear.weight.any()
+    if kind != 'moge':
+        assert loaded.model.selector.linear.weight.any()
     quiet = {'enable_progress_bar': False, 'logger': False}
     one = Trainer(accelerator='cpu', **quiet)
     (expected,) = one.test(loaded, datamodule=data())

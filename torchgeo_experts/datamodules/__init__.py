@@ -5,7 +5,12 @@
 
 from .base import PlacesDataModule
 from .domain import DomainDataModule
+from .dynamicearthnet import DynamicEarthNetDataModule
+from .fmow import FMoWDataModule
 from .image_table import ImageTableDataModule
+from .iwildcam import IWildCamDataModule
+from .muds import MUDSDataModule
+from .oscd_domains import OSCDDomainsDataModule
 from .rules import (
     AttributeDomains,
     AttributePlaces,
@@ -23,9 +28,14 @@ __all__ = (
     'AttributePlaces',
     'ClusterDomains',
     'DomainDataModule',
+    'DynamicEarthNetDataModule',
+    'FMoWDataModule',
     'FilePlaces',
     'GridDomains',
+    'IWildCamDataModule',
     'ImageTableDataModule',
+    'MUDSDataModule',
+    'OSCDDomainsDataModule',
     'PlacesDataModule',
     'PolygonDomains',
     'SyntheticEarthDataModule',

@@ -15,7 +15,8 @@ from torchgeo.datasets import NonGeoDataset
 from torchgeo.datasets.utils import Sample
 
 from ..domains import Domains
-from ..samplers import DomainBalancedSampler, ShuffleSampler, run_seed, this_rank
+from ..ranks import this_rank
+from ..samplers import DomainBalancedSampler, ShuffleSampler, run_seed
 from .series_augmentation import SeriesAugmentation
 
 #: Splits that each stage of a trainer needs.

@@ -12,6 +12,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset
 from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets.utils import Sample
 
+from ..datasets.splits import share_out
 from .described import (
     Described,
     describe_patches,
@@ -19,7 +20,6 @@ from .described import (
     find_classes,
     train_domains,
 )
-from .image_table import choose_domains
 from .patches import DomainPatchSampler
 from .placed import Placed, PlacedDataset, PlacedGeoDataset, named, origins
 from .rules import DomainRule, PlaceRule, Places
@@ -90,7 +90,7 @@ class DomainDataModule(WrappedDataModule):
         #: The splits of the datamodule put together, if whole domains are held out.
         self._pool: Any = None
         #: Domains held out for each split.
-        self._held_out: dict[str, list[str]] = {}
+        self._held_out: dict[str, tuple[str, ...]] = {}
         #: The data set (or sampler) last described for a split, and what was found.
         self._described: dict[str, tuple[Any, Described]] = {}
 
@@ -145,11 +145,12 @@ class DomainDataModule(WrappedDataModule):
         train = self._describe('train')
         if self.val_domains is not None and self.test_domains is not None:
             counts = train.counts()
-            self._held_out = choose_domains(
+            self._held_out = share_out(
                 sorted(counts),
                 {'test': self.test_domains, 'val': self.val_domains},
-                [name for name, count in counts.items() if count < self.min_samples],
                 self.split_seed,
+                [name for name, count in counts.items() if count < self.min_samples],
+                keep=1,
             )
         held_out = {name for names in self._held_out.values() for name in names}
         what = 'places of training patches' if self.geo else 'training samples'

@@ -4,16 +4,16 @@
 """ImageTable datamodule."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import pandas as pd
-import torch
 from torch import nn
 from torchgeo.datasets.utils import Path
 
 from ..datasets.image_store import ImageStore, open_store
 from ..datasets.image_table import ImageTable
+from ..datasets.splits import share_out
 from ..datasets.table import CheckedTable, check_table
 from ..datasets.table_file import Columns
 from .base import PlacesDataModule
@@ -173,11 +173,12 @@ class ImageTableDataModule(PlacesDataModule):
     ) -> CheckedTable:
         """Give each row the split of its domain."""
         counts = rows.frame['domain'].value_counts()
-        drawn = choose_domains(
+        drawn = share_out(
             sorted(counts.index),
             {'test': test, 'val': val},
-            [name for name, count in counts.items() if count < self.min_samples],
             self.split_seed,
+            [name for name, count in counts.items() if count < self.min_samples],
+            keep=1,
         )
         splits = pd.Series(self.split_values['train'], rows.frame.index)
         for split, names in drawn.items():
@@ -219,51 +220,3 @@ class ImageTableDataModule(PlacesDataModule):
         frame = rows.frame
         out = frame['domain'].isin(small) & (frame['split'] == train)
         return rows.with_splits(frame['split'].mask(out, '')).trained_on(train)
-
-
-def choose_domains(
-    names: Sequence[str],
-    wanted: dict[str, Sequence[str | int] | int],
-    small: Iterable[str] = (),
-    seed: int = 0,
-) -> dict[str, list[str]]:
-    """Choose disjoint domains for splits and leave some for training.
-
-    Args:
-        names: All domains.
-        wanted: For each split the names of its domains, or how many to draw.
-        small: Domains that are not drawn (but may be named).
-        seed: Seed of the draw.
-
-    Returns:
-        For each split its domains.
-
-    Raises:
-        ValueError: If a domain is unknown or named twice, or too few are left to draw.
-    """
-    chosen: dict[str, list[str]] = {}
-    counts = {split: n for split, n in wanted.items() if isinstance(n, int)}
-    for split, listed in wanted.items():
-        if isinstance(listed, int):
-            continue
-        listed = [listed] if isinstance(listed, str) else listed
-        chosen[split] = [str(name) for name in listed]
-    taken = [name for split in chosen.values() for name in split]
-    if unknown := sorted(set(taken) - set(names)):
-        raise ValueError(f'no rows are of the domains {unknown}, found: {list(names)}')
-    if twice := sorted({name for name in taken if taken.count(name) > 1}):
-        raise ValueError(f'domains must be in one split only, found twice: {twice}')
-    if empty := [s for s in wanted if counts.get(s, 1) < 1 or chosen.get(s) == []]:
-        raise ValueError(f'the {empty[0]} split needs at least one domain')
-
-    left = sorted(set(names) - set(taken) - set(small))
-    if sum(counts.values()) >= len(left):
-        raise ValueError(
-            f'{len(left)} domains with enough samples are left, not enough to draw'
-            f' {counts} and to train on at least one'
-        )
-    generator = torch.Generator().manual_seed(seed)
-    order = [left[i] for i in torch.randperm(len(left), generator=generator).tolist()]
-    for split, count in counts.items():
-        chosen[split], order = sorted(order[:count]), order[count:]
-    return chosen

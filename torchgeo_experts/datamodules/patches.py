@@ -17,7 +17,8 @@ from torch.utils.data import DistributedSampler
 from torchgeo.datasets import GeoDataset
 from torchgeo.datasets.utils import GeoSlice
 
-from ..samplers import run_seed, this_rank
+from ..ranks import this_rank
+from ..samplers import run_seed
 
 type Floats = npt.NDArray[np.float64]
 

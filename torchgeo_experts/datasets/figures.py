@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib import colormaps
 from matplotlib.colors import ListedColormap, to_hex
 from matplotlib.figure import Figure
@@ -39,6 +38,9 @@ COLOURS = {
     'soil': '#8a6f55',
     'snow & ice': '#bcd9f0',
 }
+
+#: Colour of pixels of no class.
+IGNORED_COLOUR = '#4d4d4d'
 
 
 class Panel(NamedTuple):
@@ -84,7 +86,7 @@ def class_map(title: str, classes: Tensor) -> Panel:
 
     Args:
         title: Title.
-        classes: Class of each pixel, shape (H, W). What is no class stays white.
+        classes: Class of each pixel, shape (H, W). What is no class is dark grey.
 
     Returns:
         The panel.
@@ -126,10 +128,11 @@ def show(
         len(rows), len(rows[0]), figsize=size, squeeze=False, layout='constrained'
     )
     colours = _colours(classes)
+    palette = ListedColormap(colours).with_extremes(bad=IGNORED_COLOUR)
     for ax, panel in zip(axes.flat, [p for row in rows for p in row], strict=True):
         ax.imshow(
             _shown(panel.values, len(classes)),
-            cmap=ListedColormap(colours),
+            cmap=palette,
             vmin=-0.5,
             vmax=len(classes) - 0.5,
             interpolation='nearest',
@@ -141,6 +144,9 @@ def show(
         Patch(facecolor=colour, edgecolor='grey', label=name)
         for colour, name in zip(colours, classes, strict=True)
     ]
+    shown = [p.values for row in rows for p in row if p.values.ndim == 2]
+    if any(_shown(values, len(classes)).mask.any() for values in shown):
+        patches.append(Patch(facecolor=IGNORED_COLOUR, label='ignored'))
     figure.legend(
         handles=patches, loc='outside lower center', ncols=4, fontsize='small'
     )
@@ -155,9 +161,11 @@ def _colours(classes: Sequence[str]) -> list[str]:
     return [COLOURS.get(name, to_hex(others(i % 20))) for i, name in enumerate(classes)]
 
 
-def _shown(values: Tensor, classes: int) -> np.ndarray:
-    """Hide what is no class."""
-    if values.ndim == 3:
-        return values.numpy()
-    known = values.long().clamp(0, classes - 1) == values
-    return torch.where(known, values.double(), torch.nan).numpy()
+def _shown(values: Tensor, classes: int) -> np.ma.MaskedArray:
+    """Mask what is no class."""
+    pixels = np.ma.masked_array(values.numpy())
+    if values.ndim == 2:
+        pixels = np.ma.masked_outside(pixels, 0, classes - 1)
+    # An array even where nothing is masked.
+    pixels.mask = np.ma.getmaskarray(pixels)
+    return pixels

@@ -4,7 +4,7 @@
 """Monthly series of places, cut into patches."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,6 +26,9 @@ GRID = SIDE // PATCH
 #: First days of the 24 months of 2018 and 2019, days since 2018-01-01.
 _LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 FIRST_DAYS = torch.tensor([0, *(_LENGTHS * 2)[:-1]]).cumsum(0)
+
+#: Value of pixels of masks that have no class.
+IGNORED = 255
 
 #: Most dates of a figure.
 SHOWN = 8
@@ -74,6 +77,7 @@ class SeriesReader(ABC):
 
         Raises:
             OSError: If a file cannot be read; the message names it.
+            ValueError: If a file is not what it should be; the message names it.
         """
 
     @abstractmethod
@@ -85,11 +89,12 @@ class SeriesReader(ABC):
             window: The part.
 
         Returns:
-            Classes, int64, shape (24, size, size), the number of classes where a pixel
-            has none.
+            Classes, int64, shape (24, size, size), 255 where a pixel has none and in
+            months without an image.
 
         Raises:
             OSError: If a file cannot be read; the message names it.
+            ValueError: If a file is not what it should be; the message names it.
         """
 
 
@@ -101,9 +106,9 @@ class PlaceSeries(NonGeoDataset):
     A domain is a place.
 
     A sample holds ``image`` (float32, shape (24, C, 128, 128)), ``mask`` (int64, shape
-    (24, 128, 128)), ``dates`` (int64, shape (24,), days since 2018-01-01), ``valid``
-    (bool, shape (24,), whether the month has an image), ``domain``, ``group``, ``lon``
-    and ``lat`` (of the centre of the patch).
+    (24, 128, 128), 255 where a pixel has no class), ``dates`` (int64, shape (24,), days
+    since 2018-01-01), ``valid`` (bool, shape (24,), whether the month has an image),
+    ``domain``, ``group``, ``lon`` and ``lat`` (of the centre of the patch).
     """
 
     #: Class names, in the order of the labels.
@@ -127,7 +132,11 @@ class PlaceSeries(NonGeoDataset):
                 they cover the tile that the place is named after.
             transforms: A function/transform that takes an input sample and returns a
                 transformed version.
+
+        Raises:
+            ValueError: If there is no such split.
         """
+        check_split(split, splits)
         self.reader, self.transforms = reader, transforms
         self.split, self.splits = split, {k: tuple(v) for k, v in splits.items()}
         self.places = self.splits[split]
@@ -175,6 +184,7 @@ class PlaceSeries(NonGeoDataset):
         Raises:
             IndexError: If *index* is out of range.
             OSError: If a file cannot be read; the message names it.
+            ValueError: If a file is not what it should be; the message names it.
         """
         group, lon, lat = self.group[index], self.lon[index], self.lat[index]
         place, cell = divmod(range(len(self))[index], GRID * GRID)
@@ -219,6 +229,20 @@ class PlaceSeries(NonGeoDataset):
                 title = key.capitalize()
                 rows.append([class_map(title, sample[key][t]) for t in shown])
         return show(rows, self.classes, show_titles, suptitle)
+
+
+def check_split(split: str, splits: Iterable[str]) -> None:
+    """Refuse a split that there is not.
+
+    Args:
+        split: Name of the split.
+        splits: Names of all splits.
+
+    Raises:
+        ValueError: If it is none of them.
+    """
+    if split not in splits:
+        raise ValueError(f'split must be one of {list(splits)}, found {split!r}')
 
 
 def check_splits(

@@ -125,30 +125,44 @@ def check_table(
     if frame.empty:
         raise ValueError(f'{path}: the table has no rows')
     for column in ('file', 'label', 'domain'):
-        _refuse(path, frame, frame[column] == '', f'no {column}')
+        refuse_rows(path, frame, frame[column] == '', f'no {column}')
     frame['name'] = [_name_in_store(file, folder) for file in frame['file']]
     _check_files(path, frame)
     frame['lon'], frame['lat'] = (read_degrees(path, frame, c) for c in ('lon', 'lat'))
-    _check_places(path, frame)
+    check_places(path, frame)
     classes = _check_labels(path, frame, classes)
     _check_store(path, frame, store)
     return CheckedTable(path, frame, tuple(classes), Domains(())).trained_on(None)
 
 
-def _refuse(
+def refuse_rows(
     path: str,
     frame: pd.DataFrame,
     wrong: 'pd.Series[bool]',
     reason: str | Callable[[Any], str],
 ) -> None:
-    """Raise an error that names the first wrong row, if there is one."""
+    """Raise an error that names the first wrong row, if there is one.
+
+    Args:
+        path: Path of the table.
+        frame: Its rows, by their numbers; files are in the column ``file`` or
+            ``filename``, if there is one.
+        wrong: Which rows are wrong.
+        reason: What is wrong, or a function of the row that tells it.
+
+    Raises:
+        ValueError: If a row is wrong.
+    """
     if not wrong.any():
         return
     row = frame[wrong].iloc[0]
     reason = reason if isinstance(reason, str) else reason(row)
     more = int(wrong.sum()) - 1
+    name = row.get('file', row.get('filename'))
     raise ValueError(
-        f'{path}, row {frame.index[wrong][0]}, file {row["file"]!r}: {reason}'
+        f'{path}, row {frame.index[wrong][0]}'
+        + ('' if name is None else f', file {name!r}')
+        + f': {reason}'
         + (f' (and {more} more rows with this problem)' if more else '')
     )
 
@@ -163,11 +177,11 @@ def _name_in_store(file: str, folder: str) -> str | None:
 
 def _check_files(path: str, frame: pd.DataFrame) -> None:
     """Refuse files outside the folder and files listed twice."""
-    _refuse(
+    refuse_rows(
         path, frame, frame['name'].isna(), 'the path leaves the folder of the images'
     )
     name = frame['name']
-    _refuse(
+    refuse_rows(
         path,
         frame,
         name.duplicated(),
@@ -192,7 +206,7 @@ def read_degrees(path: str, frame: pd.DataFrame, column: str) -> pd.Series:
     text = frame[column].str.strip()
     unknown = text.str.lower().isin(UNKNOWN)
     degrees = pd.to_numeric(text.mask(unknown, 'nan'), errors='coerce').astype(float)
-    _refuse(
+    refuse_rows(
         path,
         frame,
         degrees.isna() & ~unknown,
@@ -201,10 +215,18 @@ def read_degrees(path: str, frame: pd.DataFrame, column: str) -> pd.Series:
     return degrees
 
 
-def _check_places(path: str, frame: pd.DataFrame) -> None:
-    """Refuse coordinates that are no degrees, or half known."""
+def check_places(path: str, frame: pd.DataFrame) -> None:
+    """Refuse coordinates that are no degrees, or half known.
+
+    Args:
+        path: Path of the table.
+        frame: Its rows, with ``lon`` and ``lat`` in degrees, NaN where unknown.
+
+    Raises:
+        ValueError: If one is wrong; the message names its row.
+    """
     lon, lat = frame['lon'], frame['lat']
-    _refuse(
+    refuse_rows(
         path,
         frame,
         (lon.abs() > 180) | (lat.abs() > 90) | (lon.isna() != lat.isna()),
@@ -231,7 +253,7 @@ def _check_labels(
     classes = [str(name) for name in classes]
     if len(set(classes)) < len(classes):
         raise ValueError(f'class names must be unique, found: {classes}')
-    _refuse(
+    refuse_rows(
         path,
         frame,
         ~frame['label'].isin(classes),
@@ -250,4 +272,4 @@ def _check_store(path: str, frame: pd.DataFrame, store: ImageStore) -> None:
         hint = '' if folder is None else f": set folder: '{folder}'"
         return f'not in {store.path} as {row["name"]!r}{hint}'
 
-    _refuse(path, frame, missing, reason)
+    refuse_rows(path, frame, missing, reason)

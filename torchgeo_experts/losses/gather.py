@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..samplers import this_rank
+from ..ranks import this_rank
 
 
 def gather_with_grad(tensor: Tensor) -> Tensor:

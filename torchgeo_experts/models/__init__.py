@@ -12,6 +12,16 @@ from .affinity import (
 )
 from .backbones import Backbone, Features, TimmBackbone
 from .experts import ChangeExperts, ConvExperts, ExpertBank, LinearExperts
+from .located import ConcatFusion, FiLMFusion, LocatedBackbone, LocationFusion
+from .location import (
+    FourierEncoder,
+    GeoCLIPEncoder,
+    HarmonicsEncoder,
+    LocationEncoder,
+    SatCLIPEncoder,
+    WrapEncoder,
+)
+from .moge import MoGEBackbone, MoGEConfig, insert_experts
 from .multiutae import MultiUTAE
 from .nets import ExpertNet, SingleNet
 from .selectors import ConvSelector, DatewiseSelector, LinearSelector
@@ -22,6 +32,7 @@ __all__ = (
     'Affinity',
     'Backbone',
     'ChangeExperts',
+    'ConcatFusion',
     'ConvExperts',
     'ConvSelector',
     'D3GAffinity',
@@ -30,14 +41,26 @@ __all__ = (
     'ExpertNet',
     'FactorizedAffinity',
     'Features',
+    'FiLMFusion',
+    'FourierEncoder',
+    'GeoCLIPEncoder',
     'HandcraftedAffinity',
+    'HarmonicsEncoder',
     'LearnedAffinity',
     'LinearExperts',
     'LinearSelector',
+    'LocatedBackbone',
+    'LocationEncoder',
+    'LocationFusion',
+    'MoGEBackbone',
+    'MoGEConfig',
     'MultiUTAE',
     'MultiUTAEBackbone',
     'PooledMultiUTAEBackbone',
     'SMPBackbone',
+    'SatCLIPEncoder',
     'SingleNet',
     'TimmBackbone',
+    'WrapEncoder',
+    'insert_experts',
 )

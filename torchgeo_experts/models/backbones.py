@@ -3,7 +3,7 @@
 
 """Backbones: what the expert heads and the selector read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import timm
@@ -132,6 +132,7 @@ class TimmBackbone(Backbone):
         model: str = 'resnet18',
         weights: WeightsEnum | str | bool | None = None,
         in_channels: int = 3,
+        model_args: Mapping[str, Any] | None = None,
     ) -> None:
         """Initialize a new TimmBackbone instance.
 
@@ -141,13 +142,18 @@ class TimmBackbone(Backbone):
                 for ImageNet weights, None or False for random weights, or the path of a
                 checkpoint.
             in_channels: Number of input channels.
+            model_args: Further arguments of the timm model.
 
         Raises:
             ValueError: If the model gives no intermediate features.
         """
         super().__init__()
         self.body = timm.create_model(
-            model, num_classes=0, in_chans=in_channels, pretrained=weights is True
+            model,
+            num_classes=0,
+            in_chans=in_channels,
+            pretrained=weights is True,
+            **(model_args or {}),
         )
         if not hasattr(self.body, 'forward_intermediates'):
             raise ValueError(

@@ -6,5 +6,15 @@
 from .base import Objective, Outcome, Step
 from .codex import ExpertTraining, SelectorTraining
 from .erm import ERM
+from .moge import MoGE, RobustMoGE
 
-__all__ = ('ERM', 'ExpertTraining', 'Objective', 'Outcome', 'SelectorTraining', 'Step')
+__all__ = (
+    'ERM',
+    'ExpertTraining',
+    'MoGE',
+    'Objective',
+    'Outcome',
+    'RobustMoGE',
+    'SelectorTraining',
+    'Step',
+)

@@ -5,6 +5,7 @@
 
 from .change import CoDEXChangeTask, DomainChangeTask
 from .classification import CoDEXClassificationTask, DomainClassificationTask
+from .moge import MoGEClassificationTask
 from .segmentation import CoDEXSegmentationTask, DomainSegmentationTask
 
 __all__ = (
@@ -14,4 +15,5 @@ __all__ = (
     'DomainChangeTask',
     'DomainClassificationTask',
     'DomainSegmentationTask',
+    'MoGEClassificationTask',
 )

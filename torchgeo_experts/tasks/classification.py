@@ -4,17 +4,21 @@
 """Classification of images."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 from torchvision.models._api import WeightsEnum
 
+from ..configurable import from_config
+from ..metrics import DomainScores, Scores
 from ..models import (
     Affinity,
     Backbone,
     Features,
     LinearExperts,
     LinearSelector,
+    LocatedBackbone,
+    LocationFusion,
     PooledMultiUTAEBackbone,
     TimmBackbone,
 )
@@ -29,15 +33,19 @@ class ClassificationParts(DomainTask):
 
     target_key = 'label'
 
-    def make_backbone(self) -> Backbone:
+    def make_network(self) -> Backbone:
         """Make a timm backbone, or MultiUTAE."""
         in_channels = self.hparams['in_channels']
-        backbone: Backbone
         if self.hparams['model'] == 'multiutae':
             width = self.hparams['num_filters']
-            backbone = PooledMultiUTAEBackbone(self.weights, in_channels, width)
-        else:
-            backbone = TimmBackbone(self.hparams['model'], self.weights, in_channels)
+            return PooledMultiUTAEBackbone(self.weights, in_channels, width)
+        return TimmBackbone(
+            self.hparams['model'], self.weights, in_channels, self.hparams['model_args']
+        )
+
+    def make_backbone(self) -> Backbone:
+        """Make the backbone, frozen if that is wished."""
+        backbone = self.make_network()
         if self.hparams['freeze_backbone']:
             backbone.fix(backbone.body)
         return backbone
@@ -70,9 +78,25 @@ class ClassificationParts(DomainTask):
             found[f'Top{count}'] = target.where(hit, guesses[:, 0])
         return found
 
+    def _log_domains(self, prefix: str, metric: DomainScores) -> Scores:
+        """Also log means over the classes that the targets have, as WILDS does.
+
+        TorchGeo's averages also count, as 0, a class that is predicted and that no target
+        has: of the 182 classes of iWildCam, other cameras see some only.
+        """
+        scores = super()._log_domains(prefix, metric)
+        if self.hparams['task'] == 'multiclass' and prefix.endswith('_'):
+            self.log(f'{prefix}PresentF1Score', scores.overall['AverageF1Score'])
+            self.log(f'{prefix}PresentRecall', scores.overall['AverageAccuracy'])
+        return scores
+
 
 class DomainClassificationTask(ClassificationParts, SingleModelTask):
     """Image classification by one model, trained by any objective."""
+
+    ignore = ('weights', 'objective', 'location')
+
+    _given_location: Any = None
 
     def __init__(
         self,
@@ -84,6 +108,8 @@ class DomainClassificationTask(ClassificationParts, SingleModelTask):
         num_labels: int | None = None,
         labels: list[str] | None = None,
         num_filters: int = 224,
+        model_args: dict[str, Any] | None = None,
+        location: LocationFusion | None = None,
         pos_weight: float | Sequence[float] | None = None,
         loss: Literal['ce', 'bce', 'focal'] = 'ce',
         focal_gamma: float = 2.0,
@@ -111,6 +137,10 @@ class DomainClassificationTask(ClassificationParts, SingleModelTask):
             num_labels: Number of prediction labels (only for ``task='multilabel'``).
             labels: List of class names.
             num_filters: Width of MultiUTAE (only for ``model='multiutae'``).
+            model_args: Further arguments of the timm model, such as ``img_size`` and
+                ``patch_size`` of a Vision Transformer.
+            location: How longitude and latitude become an input beside the image.
+                Default: they do not.
             pos_weight: Weight of positives, one value or one a label ('bce' and
                 'focal' losses of binary and multilabel tasks).
             loss: One of 'ce', 'bce', or 'focal'. The focal loss is the softmax focal
@@ -127,8 +157,20 @@ class DomainClassificationTask(ClassificationParts, SingleModelTask):
             freeze_backbone: Freeze the backbone, to train the head alone.
         """
         self.weights = weights
-        self._given_objective = (objective,)
+        self._given_objective, self._given_location = (objective,), (location,)
         super().__init__()
+        backbone = self.model.backbone
+        located = isinstance(backbone, LocatedBackbone)
+        self.hparams['location'] = backbone.fusion.to_config() if located else None
+
+    def make_backbone(self) -> Backbone:
+        """Make the backbone, with the place beside its features if that is wished."""
+        backbone = super().make_backbone()
+        (given,) = self._given_location or (None,)
+        if given is None:
+            return backbone
+        fusion: LocationFusion = from_config(given, LocationFusion)  # type: ignore[type-abstract]
+        return LocatedBackbone(backbone, fusion)
 
 
 class CoDEXClassificationTask(ClassificationParts, CoDEXTask):
@@ -144,6 +186,7 @@ class CoDEXClassificationTask(ClassificationParts, CoDEXTask):
         num_labels: int | None = None,
         labels: list[str] | None = None,
         num_filters: int = 224,
+        model_args: dict[str, Any] | None = None,
         pos_weight: float | Sequence[float] | None = None,
         loss: Literal['ce', 'bce', 'focal'] = 'focal',
         focal_gamma: float = 2.0,
@@ -181,6 +224,8 @@ class CoDEXClassificationTask(ClassificationParts, CoDEXTask):
             num_labels: Number of prediction labels (only for ``task='multilabel'``).
             labels: List of class names.
             num_filters: Width of MultiUTAE (only for ``model='multiutae'``).
+            model_args: Further arguments of the timm model, such as ``img_size`` and
+                ``patch_size`` of a Vision Transformer.
             pos_weight: Weight of positives, one value or one a label ('bce' and
                 'focal' losses of binary and multilabel tasks).
             loss: One of 'ce', 'bce', or 'focal'. The paper has the focal loss, its

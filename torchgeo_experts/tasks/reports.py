@@ -43,6 +43,9 @@ class DomainReports(ClassificationMixin):
     domain_names: tuple[str, ...] = ()
     #: Names of the evaluation groups.
     group_names: tuple[str, ...] = (UNSEEN,)
+    #: Which groups compete for the worst one, bool, one a group: not those that the
+    #: datamodule calls ``unranked_groups``.
+    _ranked: Tensor
     #: Names of the classes, in the order of the labels.
     class_names: tuple[str, ...] = ()
     #: Folder for tables and figures: that of the logger, else the default root.
@@ -69,6 +72,8 @@ class DomainReports(ClassificationMixin):
         self.class_names = classes or self.class_names
         groups = getattr(datamodule, 'groups', self.domain_names)
         self.group_names = (*groups, UNSEEN)
+        unranked = getattr(datamodule, 'unranked_groups', ())
+        self._ranked = torch.tensor([name not in unranked for name in self.group_names])
         self.train_scores = self.new_scores()
         self.val_scores = self.new_scores()
         self.test_scores = nn.ModuleDict()
@@ -144,10 +149,11 @@ class DomainReports(ClassificationMixin):
             self._write_domains(tables)
 
     def _log_domains(self, prefix: str, metric: DomainScores) -> Scores:
-        """Log the worst and the mean of all domains, and start anew."""
+        """Log the worst and the mean of all domains that compete, and start anew."""
         scores: Scores = metric.compute().unsqueezed()
         metric.reset()
         for name, values in scores.groups.items():
+            values = values.where(self._ranked.to(values.device), torch.nan)
             self.log(f'{prefix}WorstDomain{name}', worst(values))
             self.log(f'{prefix}MeanDomain{name}', values.nanmean())
         return scores

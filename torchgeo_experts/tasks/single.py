@@ -14,7 +14,7 @@ from .base import DomainTask
 class SingleModelTask(DomainTask):
     """Base class of tasks with one model, trained by any objective."""
 
-    ignore = ('weights', 'objective')
+    ignore: tuple[str, ...] = ('weights', 'objective')
 
     #: What the objective was made from, until :meth:`configure_models`.
     _given_objective: Any = None
