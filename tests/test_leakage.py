@@ -6,9 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 import torch
 from PIL import Image
 from torch import Tensor
@@ -21,6 +23,7 @@ from torchgeo_experts import (
     Domains,
     FilePlaces,
     GridDomains,
+    PolygonDomains,
     SyntheticEarthDataModule,
 )
 from torchgeo_experts.datamodules.base import PlacesDataModule
@@ -367,6 +370,25 @@ class TestDataModules:
         ):
             leakage_report(EuroSATDataModule(root=tmp_path))
 
+    def test_samples_in_no_domain(self, tmp_path: Path) -> None:
+        write_eurosat(tmp_path, images=7, classes=5)
+        regions = {'only': shapely.box(5, 45, 30, 65)}
+        file = tmp_path / 'regions.geojson'
+        names, boxes = list(regions), list(regions.values())
+        frame = geopandas.GeoDataFrame({'name': names}, geometry=boxes, crs='EPSG:4326')
+        frame.to_file(file)
+        datamodule = DomainDataModule(
+            EuroSATDataModule(root=tmp_path), PolygonDomains(file, 'name'), FilePlaces()
+        )
+        with pytest.warns(UserWarning, match='in no domain'):
+            report = leakage_report(datamodule)
+        elsewhere = row(report, 'test', 'elsewhere')
+        assert elsewhere['samples'] == 28
+        assert elsewhere[['lon', 'lat', 'km']].isna().all()
+        assert elsewhere['sample_km'] > 1000
+        # It is no domain, so that it is not shared.
+        assert report.shared['domain'].tolist() == ['only']
+
     def test_negative_samples(self) -> None:
         with pytest.raises(ValueError, match='must not be negative, found -1'):
             leakage_report(ListedDataModule(), -1)
@@ -491,6 +513,12 @@ class TestText:
         assert 'percent of samples of up to 8 samples a domain' in text
         line = next(line for line in text.splitlines() if line.startswith('water'))
         assert line.split() == ['water', '50.0', '33.3', '66.7']
+
+    def test_classes_of_no_split(self) -> None:
+        names = tuple(f'class {n}' for n in range(9))
+        text = report_text(leakage_report(ListedDataModule(LABELS, classes=names)))
+        assert [n for n in names if n in text] == ['class 0', 'class 1', 'class 2']
+        assert 'and 6 more that no split shows' in text
 
     def test_warnings(self) -> None:
         known = ListedDataModule(LABELS, dataset_class=Labelled)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchgeo.datamodules import BaseDataModule
 
 from ..datamodules.base import PlacesDataModule
+from ..datamodules.placed import ELSEWHERE
 from ..domains import Domains
 from .contents import SplitContents, split_contents
 from .distances import least_kilometres
@@ -168,6 +169,9 @@ def _located(groups: Sequence[str], held: SplitContents, training: Domains) -> D
         theirs[ids.clamp(min=0)].where(ids >= 0, own[order])
         for theirs, own in ((training.lon, found.lon), (training.lat, found.lat))
     )
+    # What is in no domain is all over the place, and has no centre.
+    nowhere = torch.tensor([name == ELSEWHERE for name in names], dtype=torch.bool)
+    lon, lat = (axis.masked_fill(nowhere, torch.nan) for axis in (lon, lat))
     return Domains(names, lon, lat)
 
 
@@ -185,6 +189,7 @@ def _nearest(training: Domains, km: Tensor) -> tuple[list[str], np.ndarray]:
 
 def _shared(domains: pd.DataFrame) -> pd.DataFrame:
     """List the domains that are in several splits."""
+    domains = domains[domains['domain'] != ELSEWHERE]
     splits = domains.groupby('domain', sort=False)['split'].agg(list)
     splits = splits[splits.map(len) > 1]
     return pd.DataFrame(

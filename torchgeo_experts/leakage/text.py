@@ -162,7 +162,10 @@ def _share_table(report: LeakageReport) -> str:
     table = 100 * report.shares.splits
     if table.isna().all(axis=None):
         return ''
-    return table.to_string(na_rep='-', float_format=lambda value: f'{value:.1f}')
+    shown = table[(table > 0).any(axis=1)]
+    text = shown.to_string(na_rep='-', float_format=lambda value: f'{value:.1f}')
+    absent = len(table) - len(shown)
+    return text + (f'\nand {absent} more that no split shows' if absent else '')
 
 
 def _pair_table(report: LeakageReport) -> str:
