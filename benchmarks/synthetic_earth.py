@@ -13,16 +13,14 @@ Rows that are in the file already are not run again.
 """
 
 import argparse
-import csv
 import itertools
-import logging
-import warnings
 from pathlib import Path
 
 import pandas as pd
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
 
+from rows import append_row, be_quiet, is_done, quiet_trainer
 from torchgeo_experts import (
     CoDEXClassificationTask,
     DomainClassificationTask,
@@ -81,15 +79,7 @@ def fit_and_test(
     seed: int,
 ) -> dict[str, float]:
     """Train on some places, test on others."""
-    trainer = Trainer(
-        accelerator='cpu',
-        max_epochs=epochs,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir='results/synthetic_earth',
-    )
+    trainer = quiet_trainer(epochs, 'results/synthetic_earth')
     data = SyntheticEarthDataModule(shift=shift, seed=seed)
     trainer.fit(task, datamodule=data)
     (metrics,) = trainer.test(task, datamodule=data, verbose=False)
@@ -101,22 +91,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)
-    warnings.filterwarnings('ignore')
-    logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
-
-    done = pd.read_csv(args.out) if args.out.exists() else pd.DataFrame()
+    be_quiet()
     for shift, seed in itertools.product(SHIFTS, SEEDS):
-        if len(done) and ((done['shift'] == shift) & (done['seed'] == seed)).any():
-            continue
-        row = {'shift': shift, 'seed': seed} | run(shift, seed)
-        new = not args.out.exists()
-        with args.out.open('a', newline='') as file:
-            writer = csv.DictWriter(file, row)
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        key = {'shift': shift, 'seed': seed}
+        if not is_done(args.out, key):
+            append_row(args.out, key | run(shift, seed))
 
     table = 100 * pd.read_csv(args.out).set_index(['shift', 'seed'])
     table['CoDEX - ERM'] = table['CoDEX'] - table['ERM']

@@ -14,7 +14,6 @@ share the work out to several processes, each with a file of its own; ``report``
 """
 
 import argparse
-import csv
 import itertools
 import logging
 import time
@@ -29,6 +28,7 @@ import yaml
 from lightning.pytorch import Trainer, seed_everything
 
 import torchgeo_experts
+from rows import append_row
 from torchgeo_experts.shipped import config_path
 
 TASKS = ('segmentation', 'series', 'change')
@@ -100,17 +100,6 @@ def run(task: str, shift: float, seed: int) -> dict[str, float]:
     return result | {'seconds ERM': erm['seconds'], 'seconds CoDEX': codex['seconds']}
 
 
-def append(path: Path, row: dict[str, Any]) -> None:
-    """Append a row to a CSV file, which is made if it is not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
-    with path.open('a', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(file, row)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def run_missing(
     path: Path, tasks: Sequence[str], shifts: Sequence[float], seeds: Sequence[int]
 ) -> None:
@@ -122,7 +111,7 @@ def run_missing(
     for shift, task, seed in itertools.product(shifts, tasks, seeds):
         if (task, shift, seed) not in done:
             cell = {'task': task, 'shift': shift, 'seed': seed}
-            append(path, cell | run(task, shift, seed))
+            append_row(path, cell | run(task, shift, seed))
 
 
 def report(paths: Sequence[Path]) -> str:

@@ -14,20 +14,18 @@ Rows that are in the file already are not run again.
 """
 
 import argparse
-import csv
 import itertools
-import logging
 import math
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
 from sklearn.metrics import normalized_mutual_info_score
 
+from rows import append_row, be_quiet, is_done, quiet_trainer
 from torchgeo_experts import (
     ConcatFusion,
     DomainClassificationTask,
@@ -78,20 +76,11 @@ def run(method: str, seed: int) -> dict[str, float]:
     """Train and test one method."""
     seed_everything(seed, verbose=False)
     task = METHODS[method]()
-    trainer = Trainer(
-        accelerator='cpu',
-        max_epochs=EPOCHS,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=f'results/synthetic_moge/{method}-{seed}',
-    )
+    trainer = quiet_trainer(EPOCHS, f'results/synthetic_moge/{method}-{seed}')
     data = SyntheticEarthDataModule(**PLACES, **IMAGES, seed=seed)
     trainer.fit(task, datamodule=data)
     (metrics,) = trainer.test(task, datamodule=data, verbose=False)
     result = {
-        'train': trainer.callback_metrics.get('train_OverallAccuracy', torch.nan),
         'accuracy': metrics['test_OverallAccuracy'],
         'worst place': metrics['test_WorstDomainOverallAccuracy'],
         'shared expert': metrics.get('test_SharedExpertOverallAccuracy', math.nan),
@@ -123,22 +112,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--out', type=Path, required=True)
     args = parser.parse_args()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)
-    warnings.filterwarnings('ignore')
-    logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
-
-    done = pd.read_csv(args.out) if args.out.exists() else pd.DataFrame()
+    be_quiet()
     for seed, method in itertools.product(SEEDS, METHODS):
-        if len(done) and ((done['method'] == method) & (done['seed'] == seed)).any():
-            continue
-        row = {'method': method, 'seed': seed, **run(method, seed)}
-        new = not args.out.exists()
-        with args.out.open('a', newline='') as file:
-            writer = csv.DictWriter(file, row)
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        key = {'method': method, 'seed': seed}
+        if not is_done(args.out, key):
+            append_row(args.out, key | run(method, seed))
 
     table = 100 * pd.read_csv(args.out).set_index(['method', 'seed'])
     print(table.groupby('method').agg(['mean', 'std']).round(1).to_string())

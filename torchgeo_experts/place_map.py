@@ -164,6 +164,7 @@ def _draw_places(axes: Axes, view: View, role: str, places: Places, most: int) -
     turns = np.array([[-360], [0], [360]])
 
     def everywhere(lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
+        """Repeat places a turn to the west and to the east."""
         return (view.moved(lon) + turns).ravel(), np.tile(lat, len(turns))
 
     axes.scatter(*everywhere(lon, lat), 2, colour, linewidths=0, alpha=0.5)

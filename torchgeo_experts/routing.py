@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
-import shapely
 import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -63,19 +61,6 @@ class RoutingMap:
     def num_experts(self) -> int:
         """Number of experts."""
         return self.weights.shape[2]
-
-    def on_land(self) -> Tensor:
-        """Tell which cells have their centre on land, bool, shape (H, W)."""
-        polygons = [shapely.Polygon(o) for o in outlines() if len(o) > 3]
-        land = shapely.union_all([shapely.make_valid(p) for p in polygons])
-        shapely.prepare(land)
-        columns, rows = np.meshgrid(self.lon.numpy(), self.lat.numpy())
-        return torch.from_numpy(shapely.contains_xy(land, columns, rows))
-
-    def shares_of_land(self) -> Tensor:
-        """Compute what part of the land each expert has, shape (E,)."""
-        area = torch.deg2rad(self.lat).cos()[:, None] * self.on_land()
-        return (self.weights * area[..., None]).sum(dim=(0, 1)) / area.sum()
 
     def rows(self) -> list[list[float]]:
         """List longitude, latitude and the weights of each cell."""

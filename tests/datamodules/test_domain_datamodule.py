@@ -774,7 +774,9 @@ class TestOtherDatamodules:
         }
         datamodule = DomainDataModule(wrapped, GridDomains(10))
         datamodule.setup('fit')
-        check_places(next(iter(datamodule.train_dataloader())))
+        batch = next(iter(datamodule.train_dataloader()))
+        check_places(batch)
+        assert set(batch) == {'image', *PLACE_KEYS}
 
     def test_no_such_split(self) -> None:
         class TrainOnly(NonGeoDataModule):

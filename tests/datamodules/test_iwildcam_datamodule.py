@@ -16,6 +16,7 @@ from datasets.iwildcam_files import CAMERAS, pack, write_iwildcam
 from torchgeo_experts import CoDEXClassificationTask
 from torchgeo_experts.datamodules.iwildcam import IWildCamDataModule
 from torchgeo_experts.datamodules.rules import ClusterDomains, PlaceRule
+from torchgeo_experts.datasets import iwildcam
 from torchgeo_experts.datasets.archives import Archive
 from torchgeo_experts.datasets.iwildcam import IWildCam
 
@@ -59,6 +60,17 @@ def test_splits(root: Path, val: Any, test: Any) -> None:
     dataset: Any = datamodule.test_dataset
     known = [n if n < 5 else -1 for n in dataset.camera.tolist()]
     assert dataset.domain.tolist() == known
+
+
+def test_files_are_read_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, real = [], iwildcam.read_images
+    monkeypatch.setattr(
+        iwildcam, 'read_images', lambda *args: [read.append(args[0]), real(*args)][1]
+    )
+    datamodule = make(root)
+    for stage in ('fit', 'test', 'predict'):
+        datamodule.setup(stage)
+    assert [Path(path).name for path in read] == ['metadata.csv']
 
 
 def test_defaults_are_those_of_wilds(root: Path) -> None:

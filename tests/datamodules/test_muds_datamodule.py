@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser
 
 from datasets.muds_files import PLACES, write_processed, write_spacenet7
 from torchgeo_experts.datamodules.muds import MUDSDataModule
+from torchgeo_experts.datasets import MUDS
 from torchgeo_experts.datasets import muds as muds_module
 from torchgeo_experts.datasets.archives import Archive
 
@@ -152,3 +153,22 @@ def test_arguments_from_yaml(root: Path) -> None:
     assert datamodule.num_domains == 4
     assert datamodule.mean.tolist() == [1, 2, 3]
     assert datamodule.kwargs['cache'] == 'x'
+
+
+def test_training_data_set_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It tells the names of domains first, and is trained on then."""
+    made = []
+
+    def make(split: str, **kwargs: Any) -> MUDS:
+        made.append(split)
+        return MUDS(split=split, **kwargs)
+
+    write_spacenet7(tmp_path, months=['2018_01'])
+    datamodule = MUDSDataModule(tmp_path)
+    monkeypatch.setattr(datamodule, 'dataset_class', make)
+    datamodule.setup('fit')
+    assert made == ['train', 'val']
+    datamodule.setup('test')
+    assert made == ['train', 'val', 'train', 'test']

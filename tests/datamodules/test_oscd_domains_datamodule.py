@@ -12,7 +12,9 @@ import pytest
 import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torchgeo.datamodules.oscd import MEAN, STD
+from torchgeo.datamodules.utils import MisconfigurationException
 from torchgeo.datasets import OSCD
 
 from datasets.oscd_files import (
@@ -29,6 +31,7 @@ from datasets.oscd_files import (
 from torchgeo_experts import CoDEXChangeTask, DomainChangeTask
 from torchgeo_experts.datamodules.oscd_domains import OSCDDomainsDataModule
 from torchgeo_experts.datasets.oscd_domains import OSCDDomains
+from torchgeo_experts.leakage import leakage_report
 
 VAL = ['beirut', 'hongkong', 'mumbai']
 DOMAINS = [city for city in TRAIN if city not in VAL]
@@ -160,8 +163,45 @@ def test_errors_of_files_reach_the_user(root: Path, tmp_path: Path) -> None:
     make(tmp_path).setup('fit')
     with pytest.raises(FileNotFoundError, match=f'neither .*{part}.zip'):
         make(tmp_path).setup('test')
-    with pytest.raises(ValueError, match='the val split is empty'):
-        make(root, val_cities=[]).setup('fit')
+
+
+@pytest.mark.filterwarnings('ignore:.*strict is set to `False`')
+@pytest.mark.parametrize('task', [DomainChangeTask, CoDEXChangeTask])
+def test_no_validation(root: Path, tmp_path: Path, task: Any) -> None:
+    """The paper trains on all 14 cities."""
+    datamodule = make(root, val_cities=[])
+    arguments = {'expert_epochs': 1} if task is CoDEXChangeTask else {}
+    last = ModelCheckpoint(save_top_k=0, save_last=True)
+    trainer = Trainer(
+        accelerator='cpu',
+        default_root_dir=tmp_path,
+        max_epochs=2,
+        limit_train_batches=1,
+        limit_test_batches=1,
+        log_every_n_steps=1,
+        callbacks=[last],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    model = task(model='unet', backbone='resnet18', **arguments)
+    trainer.fit(model, datamodule)
+    assert trainer.global_step == 2 and 'train_loss' in trainer.callback_metrics
+    assert not [name for name in trainer.callback_metrics if name.startswith('val_')]
+    assert list(datamodule.domains) == TRAIN and model.hparams['num_domains'] == 14
+    assert datamodule.split_domains['train'] == tuple(TRAIN)
+    assert datamodule.split_domains['val'] == ()
+    (scores,) = trainer.test(model, datamodule, verbose=False)
+    assert np.isfinite(scores['test_loss'])
+    assert Path(last.last_model_path).name == 'last.ckpt'
+    # Who asks for validation is told that there is none.
+    with pytest.raises(MisconfigurationException, match='val_dataset has length 0'):
+        trainer.validate(model, datamodule, verbose=False)
+
+
+def test_no_validation_in_the_report(root: Path) -> None:
+    report = leakage_report(make(root, val_cities=[]), samples=1)
+    assert set(report.domains['split']) == {'train', 'test'}
+    assert len(report.domains) == 24
 
 
 @pytest.mark.parametrize(

@@ -453,6 +453,15 @@ class TestProcessed:
         ):
             DynamicEarthNet(tmp_path, 'val')
 
+    def test_cube_without_images(self, tmp_path: Path) -> None:
+        """Only images of other days are there, which are not read."""
+        write_processed(tmp_path, {'train': TRAIN[:2]}, months=[0], listed=False)
+        for path in (tmp_path / 'train' / TRAIN[1]).glob('*_0_*.jpeg'):
+            path.unlink()
+        with pytest.warns(UserWarning, match=r'split: no images of .*2235_3403_13'):
+            dataset = DynamicEarthNet(tmp_path)
+        assert dataset.places == TRAIN[:1]
+
     def test_half_an_image(self, tmp_path: Path) -> None:
         write_processed(tmp_path, {'train': TRAIN[:1]}, months=[0, 1], listed=False)
         (tmp_path / 'train' / TRAIN[0] / f'{TRAIN[0]}_31_infra.jpeg').unlink()
@@ -578,6 +587,19 @@ class TestArchives:
         # Once is enough.
         (tmp_path / 'DynamicEarthNet.zip').write_bytes(b'damaged')
         assert len(DynamicEarthNet(tmp_path, 'test')) == 64
+
+    def test_one_process_at_a_time(
+        self, processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What another process unpacks meanwhile is not unpacked again."""
+        archive = tmp_path / 'DynamicEarthNet.zip'
+        archive.write_bytes(b'damaged')
+
+        def lock(*arguments: object) -> None:
+            (tmp_path / 'DynamicEarthNet').symlink_to(processed / 'DynamicEarthNet')
+
+        monkeypatch.setattr('torchgeo_experts.datasets.archives.fcntl.flock', lock)
+        assert len(DynamicEarthNet(tmp_path)) == 256
 
     def test_damaged(self, tmp_path: Path) -> None:
         (tmp_path / 'DynamicEarthNet.zip').write_bytes(b'PK no zip')

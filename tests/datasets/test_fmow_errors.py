@@ -48,15 +48,16 @@ class TestErrors:
     def test_images_are_listed_once(
         self, wilds: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        listed, real = [], os.listdir
-        monkeypatch.setattr(os, 'listdir', lambda p: [listed.append(p), real(p)][1])
+        listed, real = [], os.scandir
+        monkeypatch.setattr(os, 'scandir', lambda p: [listed.append(p), real(p)][1])
         looked = []
         exists = os.path.isfile
         monkeypatch.setattr(
             os.path, 'isfile', lambda p: [looked.append(p), exists(p)][1]
         )
         FMoW(wilds)
-        assert [p for p in listed if str(p).endswith('images')] == listed[:1]
+        images = str(wilds / 'fmow_v1.1' / 'images')
+        assert [str(path).rstrip('/') for path in listed] == [images]
         assert len(looked) < 12
 
     def test_no_images(self, copy: Path) -> None:

@@ -134,6 +134,20 @@ class TestSamples:
         dataset = IWildCam(shared[0], size=8, transforms=lambda sample: {'x': sample})
         assert dataset[0].keys() == {'x'}
 
+    @pytest.mark.parametrize('split', SPLITS)
+    def test_with_split(self, shared: tuple[Path, Rows], split: str) -> None:
+        expected = IWildCam(shared[0], split, size=8)
+        first = IWildCam(shared[0], 'test', size=8)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr('pandas.read_csv', None)
+            dataset = first.with_split(split)
+        assert (first.split, dataset.split) == ('test', split)
+        assert first.camera.unique().tolist() == [7, 8, 9]
+        for one, other in zip(dataset, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+        with pytest.raises(ValueError, match=r"split must be one of .*found 'ood'"):
+            first.with_split('ood')
+
     def test_workers_and_pickles(self, shared: tuple[Path, Rows]) -> None:
         dataset = IWildCam(shared[0], size=8)
         expected = [sample['image'] for sample in dataset]
@@ -235,8 +249,9 @@ class TestDomainsByPlace:
         entries[str(location_of(2))]['latitude'] = 70.0
         path.write_text(json.dumps(entries))
         message = '^1 of 5 training images are of cameras in no domain'
-        with pytest.warns(UserWarning, match=message):
+        with pytest.warns(UserWarning, match=message) as caught:
             dataset = IWildCam(root, domains=Recorder())
+        assert Path(caught[0].filename) == Path(__file__)
         assert sorted(dataset.camera.tolist()) == [0, 1, 3, 4]
         assert (dataset.domain >= 0).all()
         dataset = IWildCam(root, 'id_val', domains=Recorder())
@@ -493,15 +508,21 @@ class TestTableErrors:
 
 class TestPlaces:
     def test_files(self, own: tuple[Path, Rows], tmp_path: Path) -> None:
+        """What is given goes first, then what lies nearest to the table."""
         root, _ = own
-        expected = IWildCam(root).lon
-        path = home(root) / 'gps_locations.json'
-        for other in (root / 'gps_locations.json', tmp_path / 'other.json'):
-            path.rename(other)
-            gps = other if other.name == 'other.json' else None
-            dataset = IWildCam(root, gps=gps)
-            same(dataset.lon, expected.tolist())
-            path = other
+        paths = [
+            tmp_path / 'other.json',
+            home(root) / 'gps_locations.json',
+            root / 'gps_locations.json',
+        ]
+        for lon, path in enumerate(paths):
+            entries = {str(n): {'latitude': 5.0, 'longitude': lon} for n in range(10)}
+            path.write_text(json.dumps(entries))
+        for lon, path in enumerate(paths):
+            dataset = IWildCam(root, gps=path if lon == 0 else None)
+            assert dataset.gps == str(path)
+            same(dataset.lon, [lon] * len(dataset))
+            path.unlink()
 
     def test_no_file(self, own: tuple[Path, Rows]) -> None:
         root, _ = own

@@ -123,7 +123,7 @@ class TestProcessed:
         masks = np.load(path, mmap_mode='r+')
         masks[0, 0, 0] = 3
         masks.flush()
-        with pytest.raises(ValueError, match=r'900_8_13\.npy holds values from 0 to 3'):
+        with pytest.raises(ValueError, match=r'900_8_13\.npy holds labels from 0 to 3'):
             dataset[0]
         masks[0, 0, 0] = 0
         masks[5, 1000, 1000] = 0
@@ -159,6 +159,11 @@ class TestProcessed:
         Image.new('RGB', (1024, 1024), (9, 9, 9)).save(path, quality=100)
         after = MUDS(folder, 'test', cache=cache)[0]['image'][0]
         assert (after == 9).all() and not torch.equal(before, after)
+
+    def test_no_places(self, tmp_path: Path) -> None:
+        (tmp_path / 'Muds' / 'labels').mkdir(parents=True)
+        with pytest.raises(ValueError, match=r'Muds holds no places, expected folders'):
+            MUDS(tmp_path)
 
     def test_twice(self, folder: Path) -> None:
         shutil.copytree(folder / 'test' / '900_8_13', folder / 'val' / '900_8_13')

@@ -541,12 +541,17 @@ class TestErrors:
             ),
             ({'val_cities': ['pisa', 'pisa']}, 'val_cities names a city twice'),
             ({'val_cities': TRAIN}, 'leave no city to train on'),
-            ({'val_cities': [], 'split': 'val'}, 'the val split is empty'),
         ],
     )
     def test_arguments(self, root: Path, kwargs: dict[str, Any], message: str) -> None:
         with pytest.raises(ValueError, match=message):
             OSCDDomains(root, **kwargs)
+
+    def test_no_validation(self, root: Path) -> None:
+        val = OSCDDomains(root, 'val', val_cities=[])
+        assert len(val) == len(val.lon) == len(val.lat) == 0
+        assert val.group.dtype == val.domain.dtype == torch.int64
+        assert list(val.domains) == list(val.groups[:14]) == TRAIN
 
     def test_a_name_is_no_list(self, root: Path) -> None:
         with pytest.raises(

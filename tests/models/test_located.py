@@ -15,6 +15,7 @@ from torchgeo_experts import (
     DomainClassificationTask,
     FiLMFusion,
     FourierEncoder,
+    SatCLIPEncoder,
 )
 
 FUSIONS = [ConcatFusion, FiLMFusion]
@@ -47,6 +48,39 @@ def test_modulation() -> None:
     found = fusion(features, lon, lat)
     torch.testing.assert_close(found[0], scale * features[0] + shift)
     assert torch.equal(found[1], features[1])
+
+
+def test_frozen_network_stays_frozen_beside_a_frozen_encoder() -> None:
+    seed_everything(0, verbose=False)
+    encoder = SatCLIPEncoder(weights=None, legendre_polys=4)
+    task = DomainClassificationTask(
+        'test_resnet',
+        num_classes=3,
+        location=ConcatFusion(encoder),
+        freeze_backbone=True,
+    )
+    learned = {name for name, p in task.named_parameters() if p.requires_grad}
+    assert learned == {
+        'model.backbone.fusion.unknown',
+        'model.head.weight',
+        'model.head.bias',
+    }
+    task.train()
+    assert not task.model.backbone.body.training
+
+
+def test_weights_of_a_network_with_location(toy: ToyDataModule, tmp_path: Path) -> None:
+    """Another task starts from the network inside."""
+    location = ConcatFusion(FourierEncoder(num_frequencies=16))
+    task = DomainClassificationTask('test_resnet', num_classes=3, location=location)
+    quiet = {'enable_progress_bar': False, 'enable_model_summary': False}
+    trainer = Trainer(accelerator='cpu', max_epochs=1, **quiet)
+    trainer.fit(task, datamodule=toy)
+    trainer.save_checkpoint('some.ckpt')
+    other = DomainClassificationTask('test_resnet', weights='some.ckpt', num_classes=3)
+    expected = task.model.backbone.body.state_dict()
+    for name, value in other.model.backbone.body.state_dict().items():
+        assert torch.equal(value, expected[name]), name
 
 
 @pytest.mark.parametrize('fusion', FUSIONS)

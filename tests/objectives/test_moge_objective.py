@@ -157,6 +157,14 @@ def test_robust_risk_is_of_the_domains_found() -> None:
     torch.testing.assert_close(terms['risk'], (q * losses).sum())
 
 
+def test_robust_risk_of_unknown_places() -> None:
+    """They are of all domains alike, so that their risk counts."""
+    step = make_step()
+    step.batch['lon'] = torch.full_like(step.batch['lon'], torch.nan)
+    logits, terms = RobustMoGE(EXPERTS, 0.5, 0.0, 0.0, 0.0)(step)
+    torch.testing.assert_close(terms['risk'], F.cross_entropy(logits, step.target))
+
+
 @pytest.mark.parametrize('name', ['balance', 'cka', 'invariance', 'z'])
 def test_each_term_moves_the_network(name: str) -> None:
     """Without a term the gradient is another one."""

@@ -60,6 +60,8 @@ class PlacesDataModule(NonGeoDataModule):
     """
 
     _seed: int | None = None
+    #: The training data set, if it was made to tell the names of domains.
+    _training: Any = None
     #: Training domains, in the order of the samples' ``domain``.
     domains: Domains
     #: Names of the evaluation groups, in the order of the samples' ``group``.
@@ -137,12 +139,22 @@ class PlacesDataModule(NonGeoDataModule):
 
         By default they are those that the training data set tells.
         """
-        train = cast(NamedDataset, self.make_dataset('train'))
+        train = cast(NamedDataset, self.training_dataset())
         self.domains, self.groups, self.classes = (
             train.domains,
             tuple(train.groups),
             tuple(train.classes),
         )
+
+    def training_dataset(self) -> Any:
+        """Make the training data set, once in each :meth:`setup`.
+
+        Returns:
+            The data set.
+        """
+        if self._training is None:
+            self._training = self.make_dataset('train')
+        return self._training
 
     def make_dataset(self, split: str) -> DomainDataset:
         """Make the data set of one split.
@@ -164,9 +176,11 @@ class PlacesDataModule(NonGeoDataModule):
         Args:
             stage: Either 'fit', 'validate', 'test', or 'predict'.
         """
+        self._training = None
         self.configure_domains()
         for split in STAGE_SPLITS[stage]:
-            dataset = self.make_dataset(split)
+            train = split == 'train'
+            dataset = self.training_dataset() if train else self.make_dataset(split)
             setattr(self, f'{split}_dataset', dataset)
             present = dataset.group.unique().tolist()
             self.split_domains[split] = tuple(self.groups[i] for i in present)

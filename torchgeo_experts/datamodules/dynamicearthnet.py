@@ -75,7 +75,7 @@ class DynamicEarthNetDataModule(PlacesDataModule):
 
     def configure_domains(self) -> None:
         """Set ``domains``, ``groups`` and ``classes``, and how to normalize."""
-        train = cast(DynamicEarthNet, self.make_dataset('train'))
+        train = cast(DynamicEarthNet, self.training_dataset())
         self.domains, self.groups = train.domains, train.groups
         self.classes = train.classes
         self.mean, self.std = (

@@ -11,9 +11,7 @@ from torchgeo.datasets.utils import Path
 
 from ..datasets.fmow import DomainName, FMoW, SplitName
 from .base import PlacesDataModule
-
-#: Those of ImageNet, for values from 0 to 255.
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+from .imagenet import MEAN, STD
 
 
 class FMoWDataModule(PlacesDataModule):

@@ -4,18 +4,15 @@
 """IWildCam datamodule."""
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Literal
 
 from torch import nn
 from torchgeo.datasets.utils import Path
 
 from ..datasets.iwildcam import IWildCam
 from .base import PlacesDataModule
+from .imagenet import MEAN, STD
 from .rules import PlaceRule
-
-#: Mean and standard deviation of ImageNet, which WILDS uses, for values of 0 to 255.
-MEAN = (123.675, 116.28, 103.53)
-STD = (58.395, 57.12, 57.375)
 
 #: Names of the splits in the table.
 ROLES = {
@@ -103,6 +100,7 @@ class IWildCamDataModule(PlacesDataModule):
             checksum=checksum,
         )
         self.val_split, self.test_split = val_split, test_split
+        self._train: IWildCam | None = None
 
     def make_dataset(self, split: str) -> IWildCam:
         """Make the data set of one split.
@@ -113,8 +111,10 @@ class IWildCamDataModule(PlacesDataModule):
         Returns:
             The data set.
         """
-        if split != 'train':
-            role = 'val' if split == 'val' else 'test'
-            split = ROLES[role, getattr(self, f'{role}_split')]
-        dataset_class = cast(type[IWildCam], self.dataset_class)
-        return dataset_class(split=split, **self.kwargs)
+        if self._train is None:
+            # The tables are read, and the folder is listed, once.
+            self._train = IWildCam(split='train', **self.kwargs)
+        if split == 'train':
+            return self._train
+        role = 'val' if split == 'val' else 'test'
+        return self._train.with_split(ROLES[role, getattr(self, f'{role}_split')])

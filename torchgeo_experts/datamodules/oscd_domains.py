@@ -4,7 +4,7 @@
 """OSCDDomains datamodule."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 from torchgeo.datasets.utils import Path
@@ -66,8 +66,9 @@ class OSCDDomainsDataModule(PlacesDataModule):
             tiling: 'native': tiles side by side at 10 m, what is left over is dropped.
                 'paper': each city is made 600 x 600 and cut into 8 x 8 tiles. 'overlap':
                 8 x 8 tiles at 10 m at equal distances.
-            val_cities: Training cities to hold out for validation, at least one: the
-                learning rate follows the validation loss.
+            val_cities: Training cities to hold out for validation. If there are none, as
+                in the paper, training has no validation, and the learning rate, which
+                follows the validation loss, stays as it is.
             exclude_cities: Training cities to leave out, such as 'saclay_e', which
                 touches the test city saclay_w.
             batch_size: Size of each mini-batch.
@@ -103,3 +104,18 @@ class OSCDDomainsDataModule(PlacesDataModule):
             download=download,
             checksum=checksum,
         )
+
+    def val_dataloader(self) -> Any:
+        """Implement one or more PyTorch DataLoaders for validation.
+
+        Returns:
+            The data loader; none if training has no validation.
+
+        Raises:
+            MisconfigurationException: If there are no validation cities, and training
+                is not what is asked for.
+        """
+        fitting = self.trainer is not None and self.trainer.state.fn == 'fit'
+        if fitting and not self.kwargs['val_cities']:
+            return []
+        return super().val_dataloader()

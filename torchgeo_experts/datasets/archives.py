@@ -88,7 +88,7 @@ def provide(
     if missing and not (dataset.download and all(a.url for a in missing)):
         raise DatasetNotFoundError(dataset)  # type: ignore[arg-type]
     os.makedirs(dataset.root, exist_ok=True)
-    with _alone(dataset.root):
+    with alone(dataset.root):
         if not found():
             _download_and_unpack(dataset, archives)
             if not found():
@@ -139,15 +139,17 @@ def unpack(path: Path, folder: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _path(dataset: Downloadable, archive: Archive) -> str:
-    return os.path.join(dataset.root, archive.name)
-
-
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Let one process of this machine at a time work on a folder.
 
     A system may have no such locks, and then all of them do the same work.
+
+    Args:
+        folder: Path of the folder.
+
+    Yields:
+        Nothing, when it is this process's turn.
     """
     if fcntl is None:
         yield
@@ -159,6 +161,11 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _path(dataset: Downloadable, archive: Archive) -> str:
+    """Tell where an archive lies, or is to lie."""
+    return os.path.join(dataset.root, archive.name)
 
 
 def _download_and_unpack(dataset: Downloadable, archives: Sequence[Archive]) -> None:
@@ -198,6 +205,7 @@ def _download(dataset: Downloadable, archive: Archive) -> None:
 
 
 def _unpack_aside(path: str, folder: str) -> None:
+    """Unpack an archive, and leave what came of it when it turns out to be damaged."""
     with open(path, 'rb') as file:
         # By its beginning: a tar archive may end with a zip archive, as a member.
         zipped = file.read(2) == b'PK'
@@ -239,6 +247,7 @@ def _checked(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
 
 
 def _refuse_outside(path: str, names: Iterable[str]) -> None:
+    """Refuse members that would lie elsewhere; Python would put them inside."""
     for name in names:
         clean = posixpath.normpath(name.replace('\\', '/'))
         if _absolute(clean) or clean.split('/')[0] == '..':
@@ -249,6 +258,7 @@ def _refuse_outside(path: str, names: Iterable[str]) -> None:
 
 
 def _absolute(name: str) -> bool:
+    """Tell whether a path is absolute, on any system."""
     return name.startswith(('/', '\\')) or name[1:2] == ':'
 
 

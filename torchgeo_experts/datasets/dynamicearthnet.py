@@ -12,7 +12,7 @@ from typing import Literal
 from torchgeo.datasets import DatasetNotFoundError
 from torchgeo.datasets.utils import Path, Sample
 
-from .archives import unpack
+from .archives import alone, unpack
 from .dynamicearthnet_places import SPLITS, read_splits
 from .dynamicearthnet_processed import ProcessedReader
 from .dynamicearthnet_raw import RawReader, folders
@@ -115,7 +115,8 @@ class DynamicEarthNet(PlaceSeries):
         else:
             reader = ProcessedReader(folder, num_classes, cache)
             splits = read_splits(folder)
-        there = {s: [n for n in splits[s] if n in reader.places] for s in SPLITS}
+        places = reader.places
+        there = {s: [n for n in splits[s] if n in places] for s in SPLITS}
         for needed in dict.fromkeys(('train', split)):
             if not there[needed]:
                 lack = _lack(reader, splits[needed])
@@ -128,12 +129,9 @@ class DynamicEarthNet(PlaceSeries):
     def _find(self) -> tuple[Literal['raw', 'processed'], str]:
         """Find the form of the files and their folder, and unpack archives."""
         tops = (os.fspath(self.root), os.path.join(self.root, 'DynamicEarthNet'))
-        archive = f'{tops[1]}.zip'
-        if os.path.exists(archive) and not any(map(ProcessedReader.is_in, tops)):
-            unpack(archive, self.root)
-        for top in tops:
-            if not ProcessedReader.is_in(top):
-                _unpack_raw(top)
+        if os.path.isdir(self.root):
+            with alone(self.root):
+                _unpack(tops)
         found: list[tuple[Literal['raw', 'processed'], str]] = []
         found += [('processed', top) for top in tops if ProcessedReader.is_in(top)]
         found += [('raw', top) for top in tops if RawReader.is_in(top)]
@@ -146,6 +144,16 @@ class DynamicEarthNet(PlaceSeries):
                 ' hold the other'
             )
         return found[0]
+
+
+def _unpack(tops: tuple[str, str]) -> None:
+    """Unpack archives in the root and in its folder DynamicEarthNet, if need be."""
+    archive = f'{tops[1]}.zip'
+    if os.path.exists(archive) and not any(map(ProcessedReader.is_in, tops)):
+        unpack(archive, tops[0])
+    for top in tops:
+        if not ProcessedReader.is_in(top):
+            _unpack_raw(top)
 
 
 def _unpack_raw(folder: str) -> None:
@@ -200,11 +208,12 @@ def _warn(reader: CubeReader, names: Sequence[str], split: str) -> None:
             f'{reader.folder}: cubes are left out of the {split} split: {lack}',
             stacklevel=3,
         )
+    places = reader.places
     for what, files in (('image', reader.images), ('label', reader.labels)):
         gaps = [
             f'{name} ({sum(not month for month in files[name])})'
             for name in names
-            if name in reader.places and not all(files[name])
+            if name in places and not all(files[name])
         ]
         if gaps:
             warnings.warn(

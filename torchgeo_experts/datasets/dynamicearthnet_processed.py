@@ -14,7 +14,8 @@ from torchgeo.datasets.utils import Path
 from .decoded import DecodedImages
 from .dynamicearthnet_places import SPLITS, cube_of
 from .dynamicearthnet_reader import MONTHS, CubeReader
-from .place_series import FIRST_DAYS, SIDE, Window
+from .label_arrays import read_labels
+from .place_series import FIRST_DAYS, Window
 
 #: Files of an image, and the modes in which Pillow reads them.
 MODES = {'rgb': 'RGB', 'infra': 'L'}
@@ -83,7 +84,7 @@ class ProcessedReader(CubeReader):
         files = [names for names in self.images[place] if names]
         pixels = self.decoded.read(place, files, window)
         images = torch.zeros(MONTHS, *pixels.shape[1:])
-        images[self.valid(place)] = torch.from_numpy(pixels).float()
+        images[self._valid[place]] = torch.from_numpy(pixels).float()
         return images
 
     def read_labels(self, place: str, window: Window) -> np.ndarray:
@@ -94,32 +95,13 @@ class ProcessedReader(CubeReader):
             window: The part.
 
         Returns:
-            Labels from 0 to 6, shape (24, size, size).
+            Labels from 0 to 6, int64, shape (24, size, size).
 
         Raises:
             OSError: If the file cannot be read.
             ValueError: If it holds other values, or is of another shape.
         """
-        path = self.labels[place][0][0]
-        try:
-            labels = np.load(path, mmap_mode='r')
-        except (OSError, ValueError, EOFError) as error:
-            raise OSError(
-                f'cannot read {path}: it is missing, incomplete or damaged ({error})'
-            ) from error
-        if labels.shape != (MONTHS, SIDE, SIDE) or labels.dtype.kind not in 'iu':
-            raise ValueError(
-                f'{path} holds {labels.dtype} of shape {labels.shape}, expected integers'
-                f' of shape {(MONTHS, SIDE, SIDE)}'
-            )
-        rows = slice(window.row, window.row + window.size)
-        labels = labels[:, rows, window.column : window.column + window.size]
-        if labels.min() < 0 or labels.max() > LAST_LABEL:
-            raise ValueError(
-                f'{path} holds labels from {labels.min()} to {labels.max()}, expected 0'
-                f' to {LAST_LABEL}'
-            )
-        return labels
+        return read_labels(self.labels[place][0][0], window, LAST_LABEL)
 
 
 def _cubes(folder: Path) -> list[tuple[str, str]]:
@@ -144,7 +126,8 @@ def _images(folder: Path) -> dict[str, list[tuple[str, ...]]]:
                 ' one of the copies'
             )
         found[cube] = _months(path)
-    return found
+    # A folder without any is that of a cube that was not unpacked.
+    return {cube: months for cube, months in found.items() if any(months)}
 
 
 def _months(folder: str) -> list[tuple[str, ...]]:

@@ -94,9 +94,10 @@ class RawReader(CubeReader):
             window: The part.
 
         Returns:
-            Labels from 0 to 6, 255 where there is none, shape (24, size, size).
+            Labels from 0 to 6, 255 where there is none, int64, shape
+            (24, size, size).
         """
-        labels = np.full((MONTHS, window.size, window.size), IGNORED)
+        labels = np.full((MONTHS, window.size, window.size), IGNORED, np.int64)
         for month, files in enumerate(self.labels[place]):
             for path in files:
                 holds = read_window(path, window, LABEL_BANDS) > 0

@@ -38,6 +38,10 @@ class CubeReader(SeriesReader):
         """
         self.folder, self.num_classes = os.fspath(folder), num_classes
         self.images, self.labels = dict(images), dict(labels)
+        self._valid = {
+            cube: torch.tensor([bool(files) for files in self.images[cube]])
+            for cube in self.images.keys() & self.labels.keys()
+        }
 
     @staticmethod
     @abstractmethod
@@ -50,22 +54,6 @@ class CubeReader(SeriesReader):
         Returns:
             Whether it does.
         """
-
-    @property
-    def places(self) -> tuple[str, ...]:
-        """Names of the cubes with images and labels, sorted."""
-        return tuple(sorted(self.images.keys() & self.labels.keys()))
-
-    def valid(self, place: str) -> Tensor:
-        """Tell which of the 24 months have an image, without reading it.
-
-        Args:
-            place: Name of the cube.
-
-        Returns:
-            True where there is one, bool, shape (24,).
-        """
-        return torch.tensor([bool(files) for files in self.images[place]])
 
     def read_masks(self, place: str, window: Window) -> Tensor:
         """Read a part of all masks.
@@ -82,9 +70,9 @@ class CubeReader(SeriesReader):
             OSError: If a file cannot be read; the message names it.
             ValueError: If a file is not what it should be; the message names it.
         """
-        masks = self.read_labels(place, window).astype(np.int64)
+        masks = self.read_labels(place, window)
         masks[masks >= self.num_classes] = IGNORED
-        masks[~self.valid(place).numpy()] = IGNORED
+        masks[~self._valid[place].numpy()] = IGNORED
         return torch.from_numpy(masks)
 
     @abstractmethod
@@ -96,5 +84,6 @@ class CubeReader(SeriesReader):
             window: The part.
 
         Returns:
-            Labels from 0 to 6, more where there is none, shape (24, size, size).
+            Labels from 0 to 6, more where there is none, int64, shape
+            (24, size, size), a copy that may be changed.
         """

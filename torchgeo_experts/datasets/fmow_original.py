@@ -160,11 +160,12 @@ class OriginalFMoW(FMoWReader):
 
     def _index(self, places: list[Place]) -> pd.DataFrame:
         """Read all JSON files."""
-        files, missing = {}, []
+        files: dict[str, tuple[Place, str]] = {}
+        missing: list[str] = []
         for place in places:
-            for told, image in self._images(place):
-                files[image] = (place, told)
-            missing += self._missing(place)
+            expected = {image: (place, told) for told, image in self._images(place)}
+            files |= expected
+            missing += self._missing(place, set(expected))
         if missing:
             total = len(files) + sum(name.endswith(TOLD) for name in missing)
             raise FileNotFoundError(
@@ -184,11 +185,10 @@ class OriginalFMoW(FMoWReader):
                 image = f'{place.images}/{place.new_name}{time}{IMAGE}'
                 yield os.path.join(place.told, name), image
 
-    def _missing(self, place: Place) -> list[str]:
+    def _missing(self, place: Place, expected: set[str]) -> list[str]:
         """List images of which nothing is told, and JSON files without an image."""
         folder = os.path.join(self.folder, place.images)
         there = {f'{place.images}/{n}' for n in _names(folder) if n.endswith(IMAGE)}
-        expected = {image for _, image in self._images(place)}
         untold = [i.removesuffix(IMAGE) + TOLD for i in sorted(there - expected)]
         return sorted(expected - there) + untold
 

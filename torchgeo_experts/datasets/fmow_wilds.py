@@ -9,6 +9,7 @@ from torchgeo.datasets.utils import Path
 
 from .fmow_countries import OTHER
 from .fmow_rows import COLUMNS, FMoWReader, FMoWRows, make_rows, read_table
+from .image_store import FolderStore
 
 #: Folder of the images.
 IMAGES = 'images'
@@ -88,15 +89,14 @@ class WildsFMoW(FMoWReader):
                 f'no folder {rows.folder}: unpack the whole archive of version 1.1'
                 ' (version 1.0 has arrays in place of images)'
             )
-        # One listing: a look-up for each image takes minutes on network disks.
-        present = set(os.listdir(rows.folder))
-        if _name(self.total) in present:
+        names = rows.file.astype(str).tolist()
+        later, *held = FolderStore(rows.folder).holds([_name(self.total), *names])
+        if later:
             raise ValueError(
                 f'{self.path} has {self.total} rows, but there is an image'
                 f' {_name(self.total)} of a later row: the table is cut off'
             )
-        names = rows.file.astype(str).tolist()
-        if missing := [name for name in names if name not in present]:
+        if missing := [n for n, there in zip(names, held, strict=True) if not there]:
             raise FileNotFoundError(
                 f'{rows.folder}: {len(missing)} of {len(names)} images are missing, first'
                 f' {missing[0]} (row {_number(missing[0]) + 2} of {self.path}): unpack'

@@ -3,7 +3,7 @@
 
 """iWildCam in the form of WILDS, with the places of cameras."""
 
-import io
+import copy
 import os
 import warnings
 from collections.abc import Callable
@@ -13,7 +13,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor
 from torchgeo.datasets import DatasetNotFoundError, NonGeoDataset
 from torchgeo.datasets.utils import Path, Sample
@@ -22,6 +21,7 @@ from .archives import Archive, provide
 from .figures import photo
 from .image_store import FolderStore
 from .iwildcam_domains import PlaceNames, assign_domains
+from .iwildcam_images import decode_square
 from .iwildcam_places import find_cameras
 from .iwildcam_table import SPLITS, read_classes, read_images
 
@@ -29,9 +29,6 @@ from .iwildcam_table import SPLITS, read_classes, read_images
 FOLDER = 'iwildcam_v2.0'
 PARTS = ('metadata.csv', 'categories.csv', 'train')
 GPS = 'gps_locations.json'
-
-#: What ends a JPEG file. Behind a file that was cut off it makes the decoder finish.
-END = b'\xff\xd9'
 
 
 @dataclass
@@ -106,23 +103,28 @@ class IWildCam(NonGeoDataset):
             ValueError: If *split* is unknown or empty, or a table is wrong: the message
                 names the file and the row.
         """
-        if split not in SPLITS:
-            raise ValueError(f'split must be one of {list(SPLITS)}, found {split!r}')
-        self.root, self.split, self.size = root, split, size
-        self.transforms = transforms
+        _check_split(split)
+        self.root, self.size, self.transforms = root, size, transforms
         self.download, self.checksum = download, checksum
         folder = self._provide()
         self.store = FolderStore(os.path.join(folder, 'train'))
         self.classes = read_classes(os.path.join(folder, 'categories.csv'))
         self.gps = self._find_gps(folder) if gps is None else os.fspath(gps)
         self._cut_off: set[str] = set()
-        self._read(os.path.join(folder, 'metadata.csv'), domains)
+        self.table = os.path.join(folder, 'metadata.csv')
+        self._images = read_images(self.table, self.classes, self.store)
+        self._refuse_empty('train')  # the training cameras tell the domains
+        self._cameras = find_cameras(self._images, self.gps)
+        self._assigned = assign_domains(self._cameras, domains)
+        self.domains, self.groups = self._assigned.domains, self._assigned.groups
+        self._take(split)
 
     def _provide(self) -> str:
         """Find the files, which the archive may hold inside a folder or not."""
         home = os.path.join(self.root, FOLDER)
 
         def find() -> str | None:
+            """Look for a folder that has all parts."""
             inside = os.listdir(home) if os.path.isdir(home) else []
             folders = [home, *(os.path.join(home, name) for name in sorted(inside))]
             whole = (f for f in folders if len(_parts(f)) == len(PARTS))
@@ -157,27 +159,45 @@ class IWildCam(NonGeoDataset):
         )
         return None
 
-    def _read(self, path: str, rule: PlaceNames | None) -> None:
+    def with_split(self, split: str) -> 'IWildCam':
+        """Make the data set of another split, without reading files again.
+
+        Args:
+            split: The split.
+
+        Returns:
+            The data set.
+
+        Raises:
+            ValueError: If there is no such split, or it is empty.
+        """
+        _check_split(split)
+        other = copy.copy(self)
+        other._take(split)
+        return other
+
+    def _refuse_empty(self, split: str) -> None:
+        """Refuse a split without rows."""
+        if not (self._images.split == SPLITS.index(split)).any():
+            raise ValueError(f'{self.table}: no row has the split {split!r}')
+
+    def _take(self, split: str) -> None:
         """Keep what samples need as tensors and arrays: cheap to index and to fork."""
-        table = read_images(path, self.classes, self.store)
-        for split in ('train', self.split):  # the training cameras tell the domains
-            if not (table.split == SPLITS.index(split)).any():
-                raise ValueError(f'{path}: no row has the split {split!r}')
-        cameras = find_cameras(table, self.gps)
-        found = assign_domains(cameras, rule)
-        self.domains, self.groups = found.domains, found.groups
-        chosen = (table.split == SPLITS.index(self.split)).nonzero()[0]
+        self._refuse_empty(split)
+        self.split = split
+        table, cameras, found = self._images, self._cameras, self._assigned
+        chosen = (table.split == SPLITS.index(split)).nonzero()[0]
         camera = torch.from_numpy(np.searchsorted(cameras.number, table.camera[chosen]))
-        if self.split == 'train':
+        if split == 'train':
             kept = found.domain[camera] >= 0
             if not kept.all():
                 warnings.warn(
                     f'{(~kept).sum()} of {len(kept)} training images are of cameras in no'
                     ' domain, and left out of training',
-                    stacklevel=4,
+                    stacklevel=3,
                 )
             chosen, camera = chosen[kept.numpy()], camera[kept]
-        self.table, self.row_numbers = path, table.row[chosen]
+        self.row_numbers = table.row[chosen]
         self.files, self.datetimes = table.file[chosen], table.datetime[chosen]
         self.label = torch.from_numpy(table.label[chosen])
         #: Number of the camera of each sample (column ``location_remapped``).
@@ -216,30 +236,20 @@ class IWildCam(NonGeoDataset):
     def _load_image(self, index: int) -> Tensor:
         file = self.files[index].decode('utf-8')
         try:
-            return self._decode(self.store.read(file), file)
+            image, lost = decode_square(self.store.read(file), self.size)
         except Exception as error:  # decoders raise whatever they please
             raise OSError(
                 f'{self.table}, row {self.row_numbers[index]}: cannot read {file!r} in'
                 f' {self.store.path}: {error}'
             ) from error
-
-    def _decode(self, data: bytes, file: str) -> Tensor:
-        """Decode an image; of one that was cut off, as far as it goes."""
-        try:
-            return _decode_rgb(data, self.size)
-        except OSError as error:
-            try:
-                image = _decode_rgb(data + END, self.size)
-            except OSError:
-                raise error from None
-            if file not in self._cut_off:
-                self._cut_off.add(file)
-                warnings.warn(
-                    f'{os.path.join(self.store.path, file)} is cut off ({error}): what is'
-                    ' lost of the image is grey',
-                    stacklevel=2,
-                )
-            return image
+        if lost is not None and file not in self._cut_off:
+            self._cut_off.add(file)
+            warnings.warn(
+                f'{os.path.join(self.store.path, file)} is cut off ({lost}): what is lost'
+                ' of the image is grey',
+                stacklevel=3,
+            )
+        return image
 
     def plot(
         self, sample: Sample, show_titles: bool = True, suptitle: str | None = None
@@ -271,19 +281,12 @@ class IWildCam(NonGeoDataset):
         return figure
 
 
+def _check_split(split: str) -> None:
+    """Refuse a split that there is not."""
+    if split not in SPLITS:
+        raise ValueError(f'split must be one of {list(SPLITS)}, found {split!r}')
+
+
 def _parts(folder: str) -> list[str]:
     """List which parts of the data set a folder has."""
     return [part for part in PARTS if os.path.exists(os.path.join(folder, part))]
-
-
-def _decode_rgb(data: bytes, size: int) -> Tensor:
-    """Decode and resize as WILDS does: by Pillow, in 8 bits, to a square."""
-    with Image.open(io.BytesIO(data)) as picture:
-        if picture.mode[0] in 'IF':
-            # Pillow would clip the values at 255 without a word.
-            raise ValueError(f'pixels of mode {picture.mode} do not fit 8 bits')
-        # No draft mode: it halves the time for large JPEG images, but values differ by
-        # up to 3, and for those of WILDS (448 pixels high) it does nothing.
-        resized = picture.convert('RGB').resize((size, size), Image.Resampling.BILINEAR)
-        pixels = np.asarray(resized).transpose(2, 0, 1)
-    return torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))

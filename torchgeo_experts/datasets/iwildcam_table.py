@@ -7,7 +7,6 @@ import ntpath
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ import pandas as pd
 
 from .image_store import FolderStore
 from .table import refuse_rows
+from .table_file import read_csv_text
 
 type Integers = npt.NDArray[np.int64]
 
@@ -135,27 +135,10 @@ def _read_csv(
     path: str, columns: Sequence[str], more: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Read columns as text, indexed by the rows of a spreadsheet."""
-    options: dict[str, Any] = {'index_col': False, 'encoding': 'utf-8-sig'}
-    try:
-        found = list(pd.read_csv(path, nrows=0, **options).columns)
-        wanted = [name for name in found if name in (*columns, *more)]
-        # Without the filter for missing values: a class may be named NA.
-        frame = pd.read_csv(
-            path,
-            dtype=str,
-            na_filter=False,
-            skip_blank_lines=False,
-            usecols=wanted,
-            **options,
-        )
-    except FileNotFoundError:
-        raise
-    except ValueError as error:  # all that pandas raises for what is no table
-        raise ValueError(f'{path} is no CSV table in UTF-8: {error}') from error
+    frame, found = read_csv_text(path)
     if lacking := [name for name in columns if name not in found]:
         raise ValueError(f'{path}: no column {lacking[0]!r}, found: {found}')
-    frame.index += 2
-    return frame[(frame != '').any(axis=1)].copy()
+    return frame[[name for name in found if name in (*columns, *more)]].copy()
 
 
 def _integers(path: str, frame: pd.DataFrame, column: str) -> Integers:

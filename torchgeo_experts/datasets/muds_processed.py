@@ -5,15 +5,15 @@
 
 import os
 
-import numpy as np
 import torch
 from torch import Tensor
 from torchgeo.datasets.utils import Path
 
 from .decoded import DecodedImages
+from .label_arrays import read_labels
 from .muds_spacenet7 import MONTHS
 from .muds_splits import SHARES
-from .place_series import IGNORED, SIDE, SeriesReader, Window
+from .place_series import IGNORED, SeriesReader, Window
 
 #: Value of pixels without a class in the files.
 MISSING = 2
@@ -55,31 +55,21 @@ class ProcessedReader(SeriesReader):
             cache: Folder in which decoded images are kept. Default: none.
 
         Raises:
-            ValueError: If a place is there twice, or a file of one is missing.
+            ValueError: If there are no places, one is there twice, or a file of one is
+                missing.
         """
         self.labels = os.path.join(folder, 'labels')
         self.folders: dict[str, str] = {}
         for split in SHARES:
             self._add(os.path.join(folder, split))
+        if not self.folders:
+            raise ValueError(
+                f'{folder} holds no places, expected folders of them in'
+                f' {", ".join(SHARES)}: extract the data set anew'
+            )
         self.folders = dict(sorted(self.folders.items()))
         self.images = DecodedImages(('RGB',), cache)
         self._valid = {place: self._list(place) for place in self.folders}
-
-    @property
-    def places(self) -> tuple[str, ...]:
-        """Names of the places, sorted."""
-        return tuple(self.folders)
-
-    def valid(self, place: str) -> Tensor:
-        """Tell which months have an image.
-
-        Args:
-            place: Name of the place.
-
-        Returns:
-            True where there is one, bool, shape (24,).
-        """
-        return self._valid[place].clone()
 
     def read_images(self, place: str, window: Window) -> Tensor:
         """Read a part of all images.
@@ -120,15 +110,7 @@ class ProcessedReader(SeriesReader):
                 missing.
         """
         path = self._mask_path(place)
-        rows = slice(window.row, window.row + window.size)
-        columns = slice(window.column, window.column + window.size)
-        masks = torch.from_numpy(_map(path)[:, rows, columns].astype(np.int64))
-        low, high = torch.aminmax(masks)
-        if low < 0 or high > MISSING:
-            raise ValueError(
-                f'{path} holds values from {low} to {high}, expected 0 (no building), 1'
-                f' (building) and {MISSING} (none)'
-            )
+        masks = torch.from_numpy(read_labels(path, window, MISSING))
         labelled = (masks != MISSING).flatten(1).any(dim=1)
         for month in (labelled & ~self._valid[place]).nonzero().flatten().tolist():
             raise ValueError(
@@ -173,20 +155,3 @@ class ProcessedReader(SeriesReader):
 
     def _mask_path(self, place: str) -> str:
         return os.path.join(self.labels, f'{place}.npy')
-
-
-def _map(path: str) -> np.ndarray:
-    """Map masks into memory."""
-    try:
-        masks = np.load(path, mmap_mode='r')
-    except (OSError, ValueError, EOFError) as error:
-        raise OSError(
-            f'cannot read {path}: it is missing, incomplete or damaged ({error})'
-        ) from error
-    shape = (len(MONTHS), SIDE, SIDE)
-    if masks.shape != shape or masks.dtype.kind not in 'iu':
-        raise ValueError(
-            f'{path} holds {masks.dtype} of shape {masks.shape}, expected integers of'
-            f' shape {shape}'
-        )
-    return masks

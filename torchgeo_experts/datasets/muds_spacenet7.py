@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchgeo.datasets.utils import Path
 
-from .muds_cache import CachedMasks
+from .kept_arrays import KeptArrays
 from .muds_footprints import PAD_ROWS, draw_mask
 from .place_series import IGNORED, SIDE, SeriesReader, Window
 from .raster_windows import read_window
@@ -89,28 +89,12 @@ class SpaceNet7Reader(SeriesReader):
         if images not in IMAGE_FOLDERS:
             raise ValueError(f'images must be one of {IMAGE_FOLDERS}, found {images!r}')
         self.folders, self.images = dict(sorted(folders.items())), images
-        self.masks = CachedMasks(cache)
+        self.masks = KeptArrays(cache)
         self._valid = {}
         self._extra: dict[str, frozenset[str]] = {}
         self._names: dict[str, str] = {}
         for place in self.folders:
             self._valid[place] = self._list(place)
-
-    @property
-    def places(self) -> tuple[str, ...]:
-        """Names of the places, sorted."""
-        return tuple(self.folders)
-
-    def valid(self, place: str) -> Tensor:
-        """Tell which months have an image.
-
-        Args:
-            place: Name of the place.
-
-        Returns:
-            True where there is one, bool, shape (24,).
-        """
-        return self._valid[place].clone()
 
     def read_images(self, place: str, window: Window) -> Tensor:
         """Read a part of all images.
@@ -156,7 +140,9 @@ class SpaceNet7Reader(SeriesReader):
             ]
             made_by = f'{MADE_BY} {self.images}'
             self._names[place] = f'{place}-{stamp(files, made_by)}'
-        drawn = self.masks.read(self._names[place], window, partial(self._draw, place))
+        shape = (len(self._months(place)), SIDE, SIDE)
+        make = partial(self._draw, place)
+        drawn = self.masks.read(self._names[place], shape, window, make)
         masks[self._valid[place]] = torch.from_numpy(drawn).long()
         return masks
 

@@ -84,7 +84,8 @@ class OSCDDomains(NonGeoDataset):
                 antialiasing, masks by the nearest pixel) and cut into 8 x 8 tiles, so
                 that scale and proportions differ between cities. 'overlap': 8 x 8 tiles
                 at 10 m at equal distances, which overlap in cities below 600 pixels.
-            val_cities: Training cities to hold out for validation.
+            val_cities: Training cities to hold out for validation. If there are
+                none, the split 'val' is empty.
             exclude_cities: Training cities to leave out, such as 'saclay_e', which
                 touches the test city saclay_w.
             transforms: A function/transform that takes an input sample and returns a
@@ -96,8 +97,8 @@ class OSCDDomains(NonGeoDataset):
             DatasetNotFoundError: If the data set is not found and *download* is False.
             FileNotFoundError: If it is incomplete.
             OSError: If a file cannot be read.
-            ValueError: If an argument is wrong, the split has no cities, or the files
-                of a city do not fit each other.
+            ValueError: If an argument is wrong, or the files of a city do not fit each
+                other.
         """
         self.root, self.split, self.transforms = root, split, transforms
         self.download, self.checksum = download, checksum
@@ -108,8 +109,6 @@ class OSCDDomains(NonGeoDataset):
         splits = split_cities(val_cities, exclude_cities)
         if split not in splits:
             raise ValueError(f'split must be one of {list(splits)}, found {split!r}')
-        if not splits[split]:
-            raise ValueError('the val split is empty: val_cities names no city')
         train = splits['train']
         centres = [TRAIN_CITIES[city] for city in train]
         self.domains = Domains(train, *zip(*centres, strict=True))
@@ -137,9 +136,9 @@ class OSCDDomains(NonGeoDataset):
                 lon = west + columns.centre * (east - west)
                 places.append((lon, north + rows.centre * (south - north)))
                 groups.append(self.groups.index(city.name))
-        self.lon, self.lat = torch.tensor(places).T.contiguous()
+        self.lon, self.lat = torch.tensor(places).reshape(-1, 2).T.contiguous()
         #: Evaluation group of each sample, int64, shape (N,).
-        self.group = torch.tensor(groups)
+        self.group = torch.tensor(groups).long()
         #: Training domain of each sample, int64, shape (N,), -1 for none of them.
         self.domain = self.group.where(self.group < len(self.domains), -1)
 

@@ -61,6 +61,7 @@ def provide_folders(dataset: Downloadable, split: str) -> None:
     wanted = tuple(MD5) if dataset.download else (IMAGES, labels)
 
     def lacking() -> list[str]:
+        """List the folders that are not there."""
         return [n for n in wanted if not os.path.isdir(os.path.join(dataset.root, n))]
 
     missing = lacking()

@@ -48,12 +48,14 @@ class SeriesReader(ABC):
     Readers hold paths, and no open files, so that workers can be forked and spawned.
     """
 
+    #: Which of the 24 months of each place have an image, bool, shape (24,).
+    _valid: dict[str, Tensor]
+
     @property
-    @abstractmethod
     def places(self) -> tuple[str, ...]:
         """Names of the places that are there, sorted."""
+        return tuple(sorted(self._valid))
 
-    @abstractmethod
     def valid(self, place: str) -> Tensor:
         """Tell which of the 24 months have an image, without reading it.
 
@@ -63,6 +65,7 @@ class SeriesReader(ABC):
         Returns:
             True where there is one, bool, shape (24,).
         """
+        return self._valid[place].clone()
 
     @abstractmethod
     def read_images(self, place: str, window: Window) -> Tensor:

@@ -267,6 +267,7 @@ def _check_store(path: str, frame: pd.DataFrame, store: ImageStore) -> None:
     missing = ~pd.Series(store.holds(frame['name'].tolist()), frame.index)
 
     def reason(row: Any) -> str:
+        """Tell what was sought, and the folder that would have it."""
         name = posixpath.normpath(row['file'].replace('\\', '/'))
         folder = store.folder_of(name)
         hint = '' if folder is None else f": set folder: '{folder}'"

@@ -49,7 +49,7 @@ def read_columns(path: str, columns: Columns) -> pd.DataFrame:
     if not os.path.isfile(path):
         raise FileNotFoundError(f'no table at {path}')
     parquet = path.lower().endswith(('.parquet', '.pq'))
-    table, found = _read_parquet(path, columns) if parquet else _read_csv(path)
+    table, found = _read_parquet(path, columns) if parquet else read_csv_text(path)
     roles = {role: getattr(columns, role) for role in Columns.__dataclass_fields__}
     # A table without places is fine, unless its columns were given other names.
     if (columns.lon, columns.lat) == ('lon', 'lat') and not {'lon', 'lat'} & set(found):
@@ -64,8 +64,20 @@ def read_columns(path: str, columns: Columns) -> pd.DataFrame:
     return frame
 
 
-def _read_csv(path: str) -> tuple[pd.DataFrame, list[str]]:
-    """Read a CSV file as text; also list its columns."""
+def read_csv_text(path: str) -> tuple[pd.DataFrame, list[str]]:
+    """Read a CSV file as text.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        All columns, '' where empty, indexed by rows as a spreadsheet counts them (the
+        header is row 1), without empty rows; and the names of the columns.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be parsed.
+    """
     try:
         # Without the filter for missing values: NA is also Namibia.
         table = pd.read_csv(
@@ -77,7 +89,7 @@ def _read_csv(path: str) -> tuple[pd.DataFrame, list[str]]:
             index_col=False,
             encoding='utf-8-sig',
         )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError) as error:
+    except ValueError as error:  # all that pandas raises for what is no table
         raise ValueError(f'{path} is no CSV table in UTF-8: {error}') from error
     table.index += 2
     return table[(table != '').any(axis=1)], list(table.columns)

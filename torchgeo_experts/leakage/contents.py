@@ -58,10 +58,10 @@ def split_contents(datamodule: PlacesDataModule, split: str) -> SplitContents | 
         split: One of 'train', 'val' or 'test'.
 
     Returns:
-        What it holds, None if the datamodule has no such split.
+        What it holds, None if the datamodule has no such split or no sample is in it.
     """
     dataset: Any = getattr(datamodule, f'{split}_dataset', None)
-    if dataset is None:
+    if dataset is None or not len(dataset):
         return None
     if isinstance(dataset, PlacedGeoDataset):
         return _patches(datamodule, dataset, split)
@@ -81,6 +81,7 @@ def _patches(datamodule: Any, dataset: PlacedGeoDataset, split: str) -> SplitCon
     raster: Any = dataset.dataset
 
     def name(x: Any, y: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Tell places, groups, and which patches the split has."""
         lon, lat = places_of(raster, x, y)
         names = dataset.rule.names(lon, lat)
         group = Domains(datamodule.groups).ids(map(named, names))

@@ -85,8 +85,7 @@ def leakage_report(datamodule: BaseDataModule, samples: int = 8) -> LeakageRepor
     compared = [_Compared(split, contents, training, groups) for split in contents]
     domains = pd.concat([each.rows() for each in compared], ignore_index=True)
     pairs = pd.concat([each.pairs() for each in compared], ignore_index=True)
-    # By samples, or by centres where only these are known.
-    order = pairs['sample_km'].fillna(pairs['km']).sort_values(kind='stable').index
+    order = least_known(pairs).sort_values(kind='stable').index
     classes = tuple(getattr(datamodule, 'classes', ()))
     return LeakageReport(
         domains,
@@ -96,6 +95,18 @@ def leakage_report(datamodule: BaseDataModule, samples: int = 8) -> LeakageRepor
         contents,
         training.names,
     )
+
+
+def least_known(table: pd.DataFrame) -> pd.Series:
+    """Tell distances between samples, or between centres where only these are known.
+
+    Args:
+        table: Rows of a report, with the columns ``km`` and ``sample_km``.
+
+    Returns:
+        Kilometres, NaN where neither is known.
+    """
+    return table['sample_km'].fillna(table['km'])
 
 
 class _Compared:

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from ..place_map import Places, plot_places
-from .report import SPLITS, LeakageReport
+from .report import SPLITS, LeakageReport, least_known
 from .shares import NO_CLASS
 
 #: Nearer than this, in kilometres, places may look alike because they are neighbours.
@@ -58,8 +58,7 @@ def warnings_of(report: LeakageReport) -> list[str]:
             f'{_count(len(rows), "domain")} in several splits ({", ".join(splits)}):'
             f' {_listed(rows["domain"])}'
         )
-    least = _least(report.pairs)
-    near = report.pairs[least < NEAR_KM]
+    near = report.pairs[least_known(report.pairs) < NEAR_KM]
     for split, rows in near.groupby('split', sort=False):
         names = list(dict.fromkeys(rows['domain']))
         found.append(
@@ -121,11 +120,6 @@ def write_report(report: LeakageReport, folder: Path) -> list[Path]:
     return [folder / 'domains.csv', folder / 'domains.png']
 
 
-def _least(table: pd.DataFrame) -> pd.Series:
-    """Distances between samples, or between centres where only these are known."""
-    return table['sample_km'].fillna(table['km'])
-
-
 def _split_table(report: LeakageReport) -> str:
     groups = report.domains.groupby('split', sort=False)
     table = groups.agg(
@@ -169,10 +163,10 @@ def _share_table(report: LeakageReport) -> str:
 
 
 def _pair_table(report: LeakageReport) -> str:
-    table = report.pairs[_least(report.pairs).notna()].head(MOST_PAIRS).copy()
+    table = report.pairs[least_known(report.pairs).notna()].head(MOST_PAIRS).copy()
     if table.empty:
         return ''
-    near = _least(table) < NEAR_KM
+    near = least_known(table) < NEAR_KM
     table[''] = np.where(near, f'nearer than {NEAR_KM} km: may leak', '')
     names = {
         'training_domain': 'training domain',

@@ -155,6 +155,7 @@ class _FeatureForm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
+        """Sum the squares of X_i' X_j, shape (E, E)."""
         num, n, width = rows.shape
         flat = rows.transpose(0, 1).reshape(n, num * width)
         upper = flat.new_zeros(num * width, num * width)
@@ -167,6 +168,7 @@ class _FeatureForm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
+        """Compute the gradient of rows, shape (E, n, D)."""
         flat, products = ctx.saved_tensors
         num, width = len(grad), len(products) // len(grad)
         weight = 2 * (grad + grad.T)[:, None, :, None]

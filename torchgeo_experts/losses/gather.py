@@ -39,8 +39,11 @@ def gather_with_grad(tensor: Tensor) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
+    """Gathering, with a backward pass that needs no communication."""
+
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, ranks: int, rank: int) -> Tensor:
+        """Join the tensors of all ranks."""
         ctx.ranks, ctx.own = ranks, slice(rank * len(tensor), (rank + 1) * len(tensor))
         parts = [torch.empty_like(tensor).contiguous() for _ in range(ranks)]
         dist.all_gather(parts, tensor.contiguous())
@@ -49,4 +52,5 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """Take the gradient of this rank's samples."""
         return grad[ctx.own] * ctx.ranks, None, None

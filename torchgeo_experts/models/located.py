@@ -62,10 +62,7 @@ class LocationFusion(Configurable, ABC):
         Returns:
             Features, shape (B, F').
         """
-        known = ~(lon.isnan() | lat.isnan())
-        embedding = self.location(
-            torch.where(known, lon, 0.0).float(), torch.where(known, lat, 0.0).float()
-        )
+        embedding, known = self.location.locate(lon, lat)
         return self.fuse(features, embedding.to(features.dtype), known[:, None])
 
 
@@ -129,6 +126,16 @@ class LocatedBackbone(Backbone):
     def body(self) -> Any:  # type: ignore[override]
         """The network."""
         return self.inner.body
+
+    def freeze(self, frozen: bool) -> None:
+        """Stop or resume its training.
+
+        Args:
+            frozen: Whether all of it is to stay as it is.
+        """
+        super().freeze(frozen)
+        # The network has parts of its own that stay frozen.
+        self.inner.freeze(frozen)
 
     def read(self, batch: Sample) -> Features:
         """Compute the features of a batch.

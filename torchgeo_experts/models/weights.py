@@ -14,8 +14,8 @@ from torchgeo.models import get_weight
 from torchgeo.tasks import utils
 from torchvision.models._api import WeightsEnum
 
-#: Where this package's checkpoints keep the backbone.
-BACKBONE_PREFIX = 'model.backbone.body.'
+#: Where this package's checkpoints keep the backbone: by itself, or inside another one.
+BACKBONE_PREFIXES = ('model.backbone.body.', 'model.backbone.inner.body.')
 
 
 def read_checkpoint(path: str) -> dict[str, Any]:
@@ -59,7 +59,8 @@ def backbone_states(path: str) -> Iterator[dict[str, Tensor]]:
         Whole backbones and encoders of networks that predict maps.
     """
     state = read_checkpoint(path)['state_dict']
-    whole = with_prefix(state, BACKBONE_PREFIX) or utils.extract_backbone(path)[1]
+    own = (with_prefix(state, prefix) for prefix in BACKBONE_PREFIXES)
+    whole = next(filter(None, own), None) or utils.extract_backbone(path)[1]
     yield whole
     yield with_prefix(whole, 'encoder.')
 

@@ -4,7 +4,7 @@
 """The losses of MoGE: diverse experts, an invariant shared one, and balanced routes."""
 
 from collections.abc import Iterable
-from typing import ClassVar, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -31,9 +31,6 @@ class MoGE(Objective):
     and balance are means over the blocks with experts; invariance is of the last one, of
     the token that the head reads (the class token, or the mean where there is none).
     """
-
-    #: Needs no domains: they are found from longitude and latitude.
-    requires: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,
@@ -224,4 +221,7 @@ class RobustMoGE(MoGE):
         risks = step.criterion(logits, step.target)
         judged = step.criterion.judged(step.target)
         weights = step.net.backbone.routes[-1].weights
-        return self.robust(risks, weights * judged[:, None])  # type: ignore[no-any-return]
+        # What the shared expert has alone is of all domains alike, and not of none.
+        alone = weights.sum(dim=1, keepdim=True) == 0
+        members = weights.where(~alone, 1 / self.num_experts) * judged[:, None]
+        return self.robust(risks, members)  # type: ignore[no-any-return]

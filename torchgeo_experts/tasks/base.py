@@ -82,18 +82,17 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
         """Initialize the optimizer and learning rate scheduler.
 
         Returns:
-            AdamW and a scheduler that waits for *patience* epochs on a plateau.
+            AdamW and a scheduler that waits for *patience* epochs on a plateau. Without
+            validation it does nothing.
         """
         optimizer = AdamW(
             self.parameter_groups(),
             lr=self.hparams['lr'],
             weight_decay=self.hparams['weight_decay'],
         )
-        scheduler = ReduceLROnPlateau(optimizer, patience=self.hparams['patience'])
-        return {
-            'optimizer': optimizer,
-            'lr_scheduler': {'scheduler': scheduler, 'monitor': self.monitor},
-        }
+        plateau = ReduceLROnPlateau(optimizer, patience=self.hparams['patience'])
+        scheduler = {'scheduler': plateau, 'monitor': self.monitor, 'strict': False}
+        return {'optimizer': optimizer, 'lr_scheduler': scheduler}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Share the parameters out to groups of the optimizer."""

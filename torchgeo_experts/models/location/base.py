@@ -16,8 +16,7 @@ class LocationEncoder(Configurable, ABC):
     """Turns places into features.
 
     All encoders take longitude first, then latitude, in degrees WGS 84, whatever order
-    their papers use. A place that is not known has no features: who calls replaces it by
-    any place and ignores what comes out.
+    their papers use. A place that is not known has no features, see :meth:`locate`.
     """
 
     #: Whether both sides of the 180th meridian have the same features.
@@ -69,6 +68,21 @@ class LocationEncoder(Configurable, ABC):
             check_places(lon, lat)
         with torch.autocast(lon.device.type, enabled=False):
             return self.encode(lon, lat)
+
+    def locate(self, lon: Tensor, lat: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the features of places some of which are unknown.
+
+        Args:
+            lon: Longitudes in degrees, shape (B,), NaN where unknown.
+            lat: Latitudes in degrees, shape (B,), NaN where unknown.
+
+        Returns:
+            Features, shape (B, F), those of no place where it is unknown; and whether
+            the place is known, bool, shape (B,).
+        """
+        known = ~(lon.isnan() | lat.isnan())
+        lon, lat = (torch.where(known, x, 0.0).float() for x in (lon, lat))
+        return self(lon, lat), known
 
     def _precision(self, lon: Tensor, lat: Tensor) -> torch.dtype:
         """Find the precision to compute in: that of the weights."""

@@ -151,10 +151,7 @@ class MoGEBackbone(Backbone):
         Returns:
             Routes, one a block.
         """
-        known = ~(lon.isnan() | lat.isnan())
-        embedding = self.location(
-            torch.where(known, lon, 0.0).float(), torch.where(known, lat, 0.0).float()
-        )
+        embedding, known = self.location.locate(lon, lat)
         routes = [gate(embedding, known) for gate in self.gates]
         weigh = self._weighing(routes[0])
         return [route._replace(weights=weigh(route.weights)) for route in routes]
