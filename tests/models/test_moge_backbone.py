@@ -4,6 +4,8 @@
 """A Vision Transformer routed by longitude and latitude."""
 
 import copy
+import dataclasses
+from typing import Literal
 
 import pytest
 import torch
@@ -172,3 +174,103 @@ def test_copy_routes_by_itself() -> None:
     assert other.parts[0].passage.route is None
     other.read({key: value[:2] for key, value in batch.items()})
     assert len(backbone.routes[0].weights) == 6
+
+
+def test_far_places_fade_to_the_shared_expert() -> None:
+    backbone = make_backbone(fade_km=500.0, jitter=1.0)
+    batch = make_batch(3) | {
+        'lon': torch.tensor([10.5, 16.0, -100.0]),
+        'lat': torch.tensor([50.5, 50.5, -40.0]),
+    }
+    near = batch | {'lon': torch.full((3,), 10.5), 'lat': torch.full((3,), 50.5)}
+    backbone.train()
+    backbone.read(near)
+    backbone.eval()
+    found = backbone.read(batch).head
+    # 5.5 degrees along this parallel are 389 km, within 500; the last is far away.
+    trusted = backbone.routes[0].weights.sum(dim=1)
+    assert trusted.tolist() == pytest.approx([1.0, 1.0, 0.0])
+    backbone.mode = 'shared'
+    torch.testing.assert_close(found[2], backbone.read(batch).head[2])
+    with pytest.raises(ValueError, match='fade_km must be positive, found 0'):
+        make_backbone(fade_km=0)
+
+
+def test_half_faded() -> None:
+    backbone = make_backbone(fade_km=300.0).train()
+    place = torch.tensor([10.5]), torch.tensor([0.5])
+    backbone.read(make_batch(1) | {'lon': place[0], 'lat': place[1]})
+    backbone.eval()
+    # 450 km east along the equator: half way between 300 and 600.
+    lon = place[0] + 450 / 111.1949
+    weights = backbone.route(lon, place[1])[0].weights
+    backbone.config = dataclasses.replace(backbone.config, fade_km=None)
+    whole = backbone.route(lon, place[1])[0].weights
+    torch.testing.assert_close(weights, 0.5 * whole, rtol=1e-3, atol=1e-5)
+
+
+def test_router_serves_unknown_places_only() -> None:
+    backbone = make_backbone(unknown='image', jitter=1.0).eval()
+    batch = make_batch()
+    batch['lon'][:2] = torch.nan
+    gates = [r.weights for r in backbone.route(batch['lon'], batch['lat'])]
+    backbone.read(batch)
+    for gate, route in zip(gates, backbone.routes, strict=True):
+        torch.testing.assert_close(route.weights[2:], gate[2:])
+        torch.testing.assert_close(route.weights.sum(dim=1), torch.ones(6))
+        assert (route.weights[:2] > 0).sum(dim=1).tolist() == [2, 2]
+    backbone.mode = 'imitated'
+    backbone.read(batch)
+    imitated = [route.weights for route in backbone.routes]
+    nowhere = batch | {'lon': torch.full((6,), torch.nan)}
+    backbone.mode = 'routed'
+    backbone.read(nowhere)
+    for a, route in zip(imitated, backbone.routes, strict=True):
+        torch.testing.assert_close(a, route.weights)
+    backbone.mode = 'shared'
+    backbone.read(batch)
+    assert not backbone.routes[0].weights.any()
+
+
+def test_router_changes_nothing_else() -> None:
+    """Its tokens have no gradient, so the rest learns as if it was not there."""
+    grads = []
+    for unknown in ('shared', 'image'):
+        backbone = make_backbone(unknown=unknown).train()
+        torch.manual_seed(2)
+        loss = backbone.read(make_batch()).head.square().sum()
+        if backbone.router is not None:
+            guesses = [part.passage.guess for part in backbone.parts]
+            loss = loss + torch.stack(guesses).square().sum()
+        loss.backward()
+        grads.append({n: p.grad for n, p in backbone.named_parameters()})
+    without, with_router = grads
+    for name, grad in without.items():
+        torch.testing.assert_close(with_router[name], grad)
+    routers = [g for n, g in with_router.items() if n.startswith('router.')]
+    assert routers and all(g is not None and g.any() for g in routers)
+
+
+@pytest.mark.parametrize('tuned', ['gate', 'router'])
+def test_tune(tuned: Literal['gate', 'router']) -> None:
+    backbone = make_backbone(unknown='image')
+    backbone.tune(tuned)
+    backbone.train()
+    trained = {n for n, p in backbone.named_parameters() if p.requires_grad}
+    prefixes = {'gate': ('location.', 'gates.'), 'router': ('router.',)}[tuned]
+    assert trained == {
+        n for n, _ in backbone.named_parameters() if n.startswith(prefixes)
+    }
+    assert not backbone.body.training
+    assert backbone.gates.training == (tuned == 'gate')
+    # Freezing and thawing the whole leaves it so.
+    backbone.freeze(True)
+    backbone.freeze(False)
+    assert trained == {n for n, p in backbone.named_parameters() if p.requires_grad}
+
+
+def test_nothing_to_tune() -> None:
+    with pytest.raises(ValueError, match="set unknown='image'"):
+        make_backbone().tune('router')
+    with pytest.raises(ValueError, match="'shared', 'mean' or 'image', found 'images'"):
+        make_backbone(unknown='images')

@@ -108,6 +108,7 @@ def test_reports(toy: ToyDataModule, tmp_path: Path) -> None:
     grid = {(r['lon'], r['lat']): r for r in read(folder / 'routing.csv')}
     route = backbone.route(torch.tensor([5.0]), torch.tensor([51.0]))[-1]
     row = grid['5.0', '51.0']
+    assert row['distance_km'] == 'inf'  # it was never trained
     found = [float(row[str(e)]) for e in range(4)]
     assert found == pytest.approx(route.weights[0].tolist(), abs=1e-5)
     for name in ('routing', 'routes', 'cka', 'expert_domains', 'domains'):
@@ -206,3 +207,82 @@ def test_frozen_backbone(toy: ToyDataModule) -> None:
 def test_a_convolutional_network_is_refused() -> None:
     with pytest.raises(ValueError, match='choose a Vision Transformer'):
         make(model='test_resnet', model_args=None)
+
+
+def state(task: MoGEClassificationTask) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in task.model.state_dict().items()}
+
+
+def changed(
+    before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]
+) -> set[str]:
+    """Name the parts that training changed, but for what is counted."""
+    names = {
+        k for k in after if k not in before or not torch.equal(before[k], after[k])
+    }
+    counted = ('running_route', 'coverage')
+    return {
+        '.'.join(k.split('.')[:2]) for k in names if not any(c in k for c in counted)
+    }
+
+
+def test_gate_finetuning(toy: ToyDataModule, tmp_path: Path) -> None:
+    """From a checkpoint, with the gates alone; the file is not needed afterwards."""
+    run = trainer(1, default_root_dir=tmp_path)
+    first = make()
+    run.fit(first, datamodule=toy)
+    file = tmp_path / 'first.ckpt'
+    run.save_checkpoint(file)
+
+    task = make(checkpoint=str(file), tune='gate')
+    run = trainer(2, default_root_dir=tmp_path)
+    run.fit(task, datamodule=toy)
+    assert changed(state(first), state(task)) == {'backbone.location', 'backbone.gates'}
+    assert not any(p.requires_grad for p in task.model.head.parameters())
+    run.save_checkpoint(tmp_path / 'second.ckpt')
+    tuned = state(task)
+
+    file.unlink()
+    again = MoGEClassificationTask.load_from_checkpoint(
+        tmp_path / 'second.ckpt', weights_only=True
+    )
+    assert not changed(tuned, state(again))
+    # A resumed run does not start over.
+    run = trainer(3, default_root_dir=tmp_path)
+    resumed = make(checkpoint=str(file), tune='gate')
+    run.fit(resumed, datamodule=toy, ckpt_path=tmp_path / 'second.ckpt')
+    assert changed(tuned, state(resumed)) == {'backbone.location', 'backbone.gates'}
+
+
+def test_router_of_a_trained_model(toy: ToyDataModule, tmp_path: Path) -> None:
+    run = trainer(1, default_root_dir=tmp_path)
+    first = make()
+    run.fit(first, datamodule=toy)
+    file = tmp_path / 'first.ckpt'
+    run.save_checkpoint(file)
+    task = make(checkpoint=str(file), tune='router', unknown='image', lr=1e-2)
+    run = trainer(4, default_root_dir=tmp_path)
+    run.fit(task, datamodule=toy)
+    assert changed(state(first), state(task)) == {'backbone.router'}
+    # The toy's training places look different, and have routes of their own.
+    assert run.callback_metrics['train_distillation_loss'] < 0.1
+    (scores,) = run.test(task, datamodule=toy, verbose=False)
+    assert 'test_ImageRouterOverallAccuracy' in scores
+
+
+def test_start_from_another_model(toy: ToyDataModule, tmp_path: Path) -> None:
+    run = trainer(1, default_root_dir=tmp_path)
+    run.fit(make(num_experts=3), datamodule=toy)
+    run.save_checkpoint(tmp_path / 'first.ckpt')
+    task = make(checkpoint=str(tmp_path / 'first.ckpt'))
+    with pytest.raises(ValueError, match='the same arguments'):
+        trainer(1, default_root_dir=tmp_path).fit(task, datamodule=toy)
+    with pytest.raises(ValueError, match='give the checkpoint'):
+        make(tune='gate')
+
+
+def test_image_router_learns_with_the_model(toy: ToyDataModule, tmp_path: Path) -> None:
+    run = trainer(1, default_root_dir=tmp_path)
+    run.fit(make(unknown='image'), datamodule=toy)
+    terms = {k for k in run.callback_metrics if k.endswith('_loss')}
+    assert 'train_distillation_loss' in terms

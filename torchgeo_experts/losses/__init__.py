@@ -13,6 +13,7 @@ from .balance import (
 )
 from .cka import cka_matrix, diversity_loss, linear_cka
 from .criterion import Criterion, make_criterion
+from .distillation import route_distillation
 from .focal import sigmoid_focal, softmax_focal
 from .gather import gather_with_grad
 from .invariance import invariance_loss, invariance_loss_outside
@@ -33,6 +34,7 @@ __all__ = (
     'linear_cka',
     'load_loss',
     'make_criterion',
+    'route_distillation',
     'router_z_loss',
     'sigmoid_focal',
     'softmax_focal',

@@ -14,6 +14,7 @@ from ..losses import (
     diversity_loss,
     importance_loss,
     invariance_loss,
+    route_distillation,
     router_z_loss,
 )
 from ..losses.cka import CKAEstimator
@@ -80,6 +81,8 @@ class MoGE(Objective):
         if self.invariance_weight:
             invariance = self.invariance(backbone, step.target)
             terms['invariance'] = self.invariance_weight * invariance
+        if backbone.router is not None:
+            terms['distillation'] = self.distillation(backbone)
         return Outcome(logits, terms)
 
     def risk(self, step: Step, logits: Tensor) -> Tensor:
@@ -146,6 +149,24 @@ class MoGE(Objective):
             drawn = torch.randperm(len(tokens), device=tokens.device)[:count]
             outputs = part.experts.each(tokens[drawn])
             losses.append(diversity_loss(outputs, self.cka_estimator))
+        return torch.stack(losses).mean()
+
+    def distillation(self, backbone: MoGEBackbone) -> Tensor:
+        """Compute how well the image router imitates the gates.
+
+        It has no weight, as it trains the router only, and nothing else does where all
+        places are known.
+
+        Args:
+            backbone: Backbone, after a batch.
+
+        Returns:
+            The mean over blocks, a scalar.
+        """
+        losses = [
+            route_distillation(part.passage.guess, route.logits, route.known)
+            for part, route in zip(backbone.parts, backbone.routes, strict=True)
+        ]
         return torch.stack(losses).mean()
 
     def invariance(self, backbone: MoGEBackbone, target: Tensor) -> Tensor:

@@ -19,13 +19,14 @@ from ..metrics import GroupMeans
 from ..models import Affinity, ExpertNet, LearnedAffinity
 from ..models.affinity import positive
 from ..models.backbones import Backbone, freeze
-from ..models.weights import read_checkpoint, with_prefix
+from ..models.weights import read_checkpoint
 from ..objectives import ExpertTraining, Objective, SelectorTraining
 from .expert_reports import ExpertReports
 from .seeds import CHECKPOINT_KEY
+from .starting import StartingTask
 
 
-class CoDEXTask(ExpertReports):
+class CoDEXTask(StartingTask, ExpertReports):
     """Base class of CoDEX tasks.
 
     The first *expert_epochs* epochs train backbone, experts and affinity; the others
@@ -40,8 +41,6 @@ class CoDEXTask(ExpertReports):
     _given_affinity: Any = None
     #: Whether the experts have been built.
     _configured = False
-    #: Whether this fit goes on from a checkpoint of its own.
-    _resumed = False
 
     def __init__(self) -> None:
         """Initialize a new CoDEXTask instance."""
@@ -118,7 +117,6 @@ class CoDEXTask(ExpertReports):
         if not self._configured:
             self._configure_experts(num_domains)
         if stage == 'fit':
-            self._resumed = False
             # DDP wraps the model next, and reduces no gradient but of what requires one.
             self.model.unfreeze()
             freeze(self.affinity, False)
@@ -146,17 +144,15 @@ class CoDEXTask(ExpertReports):
                 ' train the selector: the mixture stays uniform'
             )
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note that a run is resumed: then its experts come from that file.
+    def start_from(self, path: str) -> None:
+        """Load backbone, experts and affinity of another run.
 
         Args:
-            checkpoint: Checkpoint to read.
-        """
-        super().on_load_checkpoint(checkpoint)
-        self._resumed = True
+            path: Path of its checkpoint.
 
-    def _load_experts(self, path: str) -> None:
-        """Load backbone, experts and affinity of another run."""
+        Raises:
+            ValueError: If it has other training domains, or other experts.
+        """
         checkpoint = read_checkpoint(path)
         names = checkpoint.get(CHECKPOINT_KEY, {}).get('domains')
         if names and self.domain_names and tuple(names) != self.domain_names:
@@ -169,14 +165,7 @@ class CoDEXTask(ExpertReports):
             'model.experts.': self.model.experts,
             'expert_training.affinity.': self.affinity,
         }.items():
-            state = with_prefix(checkpoint['state_dict'], prefix)
-            try:
-                module.load_state_dict(state)
-            except RuntimeError as error:
-                raise ValueError(
-                    f"{path} does not fit this task's {prefix[:-1]}: it must come from a"
-                    f' {type(self).__name__} with the same arguments ({error})'
-                ) from error
+            self.load_part(path, checkpoint['state_dict'], prefix, module)
 
     # Two stages -----------------------------------------------------------------------
 
@@ -202,7 +191,7 @@ class CoDEXTask(ExpertReports):
         freeze(self.affinity, selecting)
 
     def on_fit_start(self) -> None:
-        """Load the experts of another run, unless this one is resumed.
+        """Check that experts can be trained, or are there.
 
         Raises:
             MisconfigurationException: If the strategy does not bear parameters that
@@ -211,11 +200,8 @@ class CoDEXTask(ExpertReports):
         """
         super().on_fit_start()
         self._check_strategy()
-        if self._resumed:
-            return
-        if self.hparams['checkpoint'] is not None:
-            self._load_experts(self.hparams['checkpoint'])
-        elif not self.hparams['expert_epochs']:
+        given = self._resumed or self.hparams['checkpoint'] is not None
+        if not given and not self.hparams['expert_epochs']:
             raise ValueError(
                 'expert_epochs=0 skips the training of experts: give the checkpoint of a'
                 ' run that has trained them'

@@ -9,16 +9,22 @@ from typing import Any, Literal
 from torchvision.models._api import WeightsEnum
 
 from ..configurable import from_config
-from ..models import Backbone, TimmBackbone
+from ..models import Backbone, LinearExperts, TimmBackbone
+from ..models.backbones import freeze
 from ..models.location import LocationEncoder, WrapEncoder
 from ..models.moge import MoGEBackbone, MoGEConfig
+from ..models.moge.backbone import Tuned, Unknown
+from ..models.weights import read_checkpoint
 from ..objectives import MoGE, Objective
 from .classification import ClassificationParts
 from .moge_reports import MoGEReports
 from .single import SingleModelTask
+from .starting import StartingTask
 
 
-class MoGEClassificationTask(MoGEReports, ClassificationParts, SingleModelTask):
+class MoGEClassificationTask(
+    MoGEReports, StartingTask, ClassificationParts, SingleModelTask
+):
     """Image classification by experts inside a Vision Transformer, routed by place.
 
     Rangzan et al., "Mixture of Geographical Experts: Disentangling Earth", 2025. Batches
@@ -46,8 +52,9 @@ class MoGEClassificationTask(MoGEReports, ClassificationParts, SingleModelTask):
         jitter: float = 0.01,
         codebook_dim: int = 256,
         noise: float = 1.0,
-        unknown: Literal['shared', 'mean'] = 'shared',
+        unknown: Unknown = 'shared',
         shared_only: float = 0.0,
+        fade_km: float | None = None,
         pos_weight: float | Sequence[float] | None = None,
         loss: Literal['ce', 'bce', 'focal'] = 'ce',
         focal_gamma: float = 2.0,
@@ -59,6 +66,8 @@ class MoGEClassificationTask(MoGEReports, ClassificationParts, SingleModelTask):
         weight_decay: float = 0.0,
         patience: int = 10,
         freeze_backbone: bool = False,
+        checkpoint: str | None = None,
+        tune: Tuned = 'all',
     ) -> None:
         """Initialize a new MoGEClassificationTask instance.
 
@@ -88,10 +97,16 @@ class MoGEClassificationTask(MoGEReports, ClassificationParts, SingleModelTask):
             codebook_dim: Number of features of a code of the gate.
             noise: Standard deviation, times *num_experts*, of the noise added to the
                 gate's logits in training.
-            unknown: What an image of unknown place gets: the 'shared' expert alone, or
-                the 'mean' route of the training images.
+            unknown: What an image of unknown place gets: the 'shared' expert alone, the
+                'mean' route of the training images, or what a router that learns to
+                imitate the gates tells from the 'image'. The last is future work of the
+                poster.
             shared_only: Part of the training images that the shared expert sees alone,
                 so that it learns to do without the others. Not in the poster.
+            fade_km: Distance to the places of training, in km, up to which gates are
+                trusted. Farther away the routed experts fade, and from twice as far on
+                the shared one is alone. Default: gates are trusted everywhere, as in
+                the poster.
             pos_weight: Weight of positives, one value or one a label ('bce' and
                 'focal' losses of binary and multilabel tasks).
             loss: One of 'ce', 'bce', or 'focal'. The focal loss is the softmax focal
@@ -108,7 +123,21 @@ class MoGEClassificationTask(MoGEReports, ClassificationParts, SingleModelTask):
             patience: Patience for learning rate scheduler, in epochs.
             freeze_backbone: Freeze what was there before the experts, the shared one
                 too.
+            checkpoint: Checkpoint of another run of this task, with the same arguments,
+                to start from. Only the image router may be missing in it.
+            tune: What is trained: 'all', the 'gate' alone (location encoder, projections
+                and codebooks), which needs few labelled images of a new region, or the
+                'router' of images of unknown place alone. The last two need a
+                *checkpoint*. Both are future work of the poster.
+
+        Raises:
+            ValueError: If there is nothing to tune.
         """
+        if tune != 'all' and checkpoint is None:
+            raise ValueError(
+                f'tune={tune!r} trains a small part of a model that is there: give the'
+                ' checkpoint of a run that has trained it'
+            )
         self.weights = weights
         self._given_location = (location,)
         self._given_objective = (MoGE() if objective is None else objective,)
@@ -117,18 +146,40 @@ class MoGEClassificationTask(MoGEReports, ClassificationParts, SingleModelTask):
 
     def make_backbone(self) -> Backbone:
         """Make a Vision Transformer with experts."""
-        (given,) = self._given_location or (None,)
-        kind: Any = LocationEncoder  # an abstract class, which mypy refuses as a type
-        location = WrapEncoder() if given is None else from_config(given, kind)
-        names = MoGEConfig.__dataclass_fields__
-        config = MoGEConfig(**{name: self.hparams[name] for name in names})
+        # First of all, to start like a model without experts from the same seed.
         vit = TimmBackbone(
             self.hparams['model'],
             self.weights,
             self.hparams['in_channels'],
             self.hparams['model_args'],
         )
+        (given,) = self._given_location or (None,)
+        kind: Any = LocationEncoder  # an abstract class, which mypy refuses as a type
+        location = WrapEncoder() if given is None else from_config(given, kind)
+        names = MoGEConfig.__dataclass_fields__
+        config = MoGEConfig(**{name: self.hparams[name] for name in names})
         backbone = MoGEBackbone(vit, location, config)
         if self.hparams['freeze_backbone']:
             backbone.fix_body()
+        backbone.tune(self.hparams['tune'])
         return backbone
+
+    def make_heads(self, backbone: Backbone, num_domains: int) -> LinearExperts:
+        """Make a linear head on pooled features, which is not tuned with a gate."""
+        heads = super().make_heads(backbone, num_domains)
+        freeze(heads, self.hparams['tune'] != 'all')
+        return heads
+
+    def start_from(self, path: str) -> None:
+        """Load the network of another run.
+
+        Args:
+            path: Path of its checkpoint.
+        """
+        state = read_checkpoint(path)['state_dict']
+        router = {
+            f'model.{name}': value
+            for name, value in self.model.state_dict().items()
+            if name.startswith('backbone.router.')
+        }
+        self.load_part(path, router | state, 'model.', self.model)

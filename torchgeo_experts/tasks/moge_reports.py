@@ -5,7 +5,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
@@ -32,7 +31,7 @@ class MoGEReports(DomainTask):
     """Mix-in that tells about geographical experts at test time.
 
     All of it is of the last block with experts. ``SharedExpert`` is MoGE-SE: the shared
-    expert alone.
+    expert alone. ``ImageRouter`` takes no place for known: routes come from the images.
     """
 
     model: SingleNet
@@ -66,7 +65,7 @@ class MoGEReports(DomainTask):
         """Route images in another way for a while.
 
         Args:
-            mode: 'routed', 'shared', or the number of an expert.
+            mode: 'routed', 'imitated', 'shared', or the number of an expert.
         """
         before, self.backbone.mode = self.backbone.mode, mode
         try:
@@ -89,9 +88,13 @@ class MoGEReports(DomainTask):
         self._observe_similarity()
 
         target = self.target(batch)
-        alone = self._logits(batch, 'shared')
-        shaped = self.criterion.shape_target(target)
-        self.score_test({'SharedExpert': self.criterion.predict(alone)}, shaped, group)
+        ways: dict[str, Mode] = {'SharedExpert': 'shared'}
+        if self.backbone.router is not None:
+            ways['ImageRouter'] = 'imitated'
+        decided = {
+            n: self.criterion.predict(self._logits(batch, m)) for n, m in ways.items()
+        }
+        self.score_test(decided, self.criterion.shape_target(target), group)
         forced = [self._logits(batch, e) for e in range(weights.shape[1])]
         accuracies = self.criterion.accuracies(torch.stack(forced, dim=1), target)
         domain = weights.argmax(dim=1).where(known, weights.shape[1])
@@ -165,12 +168,7 @@ class MoGEReports(DomainTask):
         write_rows(self.report_dir / 'expert_usage.csv', header, table)
 
     def _report_map(self) -> None:
-        """Draw what the gate decides all over the Earth."""
-        domains: Any = getattr(
-            getattr(self.trainer, 'datamodule', None), 'domains', None
-        )
+        """Draw what the gate decides where it was trained, or all over the Earth."""
         routing = RoutingMap.of(self.backbone)
-        names = [str(e) for e in range(routing.num_experts)]
-        header = ['lon', 'lat', *names]
-        write_rows(self.report_dir / 'routing.csv', header, routing.rows())
-        save_figure(self, routing.plot(domains), 'routing')
+        write_rows(self.report_dir / 'routing.csv', routing.header, routing.rows())
+        save_figure(self, routing.plot(), 'routing')

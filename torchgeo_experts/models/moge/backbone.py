@@ -3,7 +3,7 @@
 
 """A Vision Transformer with MoGE blocks, as a backbone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,14 +11,23 @@ import torch
 from torch import Tensor, nn
 from torchgeo.datasets.utils import Sample
 
+from ...losses.gather import gather_with_grad
 from ..backbones import Backbone, Features
 from ..location import LocationEncoder
-from .gate import CosineGate, Route, Unknown
+from .coverage import Coverage, fade
+from .gate import CosineGate, Route, top_k_softmax
+from .router import ImageRouter
 from .surgery import insert_experts
 
-#: How images are routed: by the gates, to the shared expert alone (MoGE-SE), or to the
-#: one routed expert of that number.
-Mode = Literal['routed', 'shared'] | int
+#: How images are routed: by the gates, by the image router, to the shared expert alone
+#: (MoGE-SE), or to the one routed expert of that number.
+Mode = Literal['routed', 'imitated', 'shared'] | int
+
+#: What an image of unknown place gets.
+Unknown = Literal['shared', 'mean', 'image']
+
+#: What is trained, all else being frozen.
+Tuned = Literal['all', 'gate', 'router']
 
 
 @dataclass(frozen=True)
@@ -34,9 +43,13 @@ class MoGEConfig:
         jitter: Noise added to the routed experts.
         codebook_dim: Number of features of a code of the gate.
         noise: Standard deviation, times E, of the gates' noise in training.
-        unknown: What images of unknown place get.
+        unknown: What images of unknown place get: the 'shared' expert alone, the 'mean'
+            route of the training images, or what a router tells from the 'image'.
         shared_only: Part of the training images that the shared expert sees alone, so
             that it learns to do without the others.
+        fade_km: Distance to the places of training up to which gates are trusted.
+            Farther away the routed experts fade, and from twice as far on the shared one
+            is alone. None: gates are trusted everywhere.
     """
 
     blocks: Sequence[int] = (8, 10)
@@ -49,6 +62,24 @@ class MoGEConfig:
     noise: float = 1.0
     unknown: Unknown = 'shared'
     shared_only: float = 0.0
+    fade_km: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check what no part of the network checks.
+
+        Raises:
+            ValueError: If an argument is out of its range.
+        """
+        if not 0 <= self.shared_only < 1:
+            raise ValueError(
+                f'shared_only must be at least 0 and below 1, found {self.shared_only}'
+            )
+        if self.fade_km is not None and not self.fade_km > 0:
+            raise ValueError(f'fade_km must be positive, found {self.fade_km}')
+        if self.unknown not in ('shared', 'mean', 'image'):
+            raise ValueError(
+                f"unknown must be 'shared', 'mean' or 'image', found {self.unknown!r}"
+            )
 
 
 class MoGEBackbone(Backbone):
@@ -74,14 +105,10 @@ class MoGEBackbone(Backbone):
             config: Experts and gates.
 
         Raises:
-            ValueError: If the network has no such blocks, or *shared_only* is no part.
+            ValueError: If the network has no such blocks.
         """
         super().__init__()
         config = config or MoGEConfig()
-        if not 0 <= config.shared_only < 1:
-            raise ValueError(
-                f'shared_only must be at least 0 and below 1, found {config.shared_only}'
-            )
         self.inner, self.location, self.config = inner, location, config
         self.out_features = inner.out_features
         self.pyramid_channels = inner.pyramid_channels
@@ -101,10 +128,17 @@ class MoGEBackbone(Backbone):
                 config.top_k,
                 config.codebook_dim,
                 config.noise,
-                config.unknown,
+                'mean' if config.unknown == 'mean' else 'shared',
             )
             for _ in config.blocks
         )
+        self.router = (
+            ImageRouter(inner.out_features, len(config.blocks), config.num_experts)
+            if config.unknown == 'image'
+            else None
+        )
+        #: Where training images came from.
+        self.coverage = Coverage()
         self.mode: Mode = 'routed'
         self.body_fixed = False
         if location.frozen:
@@ -136,9 +170,15 @@ class MoGEBackbone(Backbone):
         Returns:
             Features.
         """
-        routes = self.route(batch['lon'], batch['lat'])
+        lon, lat = batch['lon'], batch['lat']
+        if self.training:
+            self.coverage.mark(gather_with_grad(lon), gather_with_grad(lat))
+        routes = self.route(lon, lat)
         for part, route in zip(self.parts, routes, strict=True):
             part.passage.route = route
+        if self.router is not None:
+            first = self.body.blocks[min(self.config.blocks)].mlp
+            first.passage.revise = self._imitate
         return self.inner.read(batch)
 
     def route(self, lon: Tensor, lat: Tensor) -> list[Route]:
@@ -153,14 +193,16 @@ class MoGEBackbone(Backbone):
         """
         embedding, known = self.location.locate(lon, lat)
         routes = [gate(embedding, known) for gate in self.gates]
-        weigh = self._weighing(routes[0])
+        weigh = self._weighing(routes[0], lon, lat)
         return [route._replace(weights=weigh(route.weights)) for route in routes]
 
-    def _weighing(self, route: Route) -> Any:
+    def _weighing(
+        self, route: Route, lon: Tensor, lat: Tensor
+    ) -> Callable[[Tensor], Tensor]:
         """Tell what the mode makes of a gate's weights."""
         if self.mode == 'shared':
             return torch.zeros_like
-        if self.mode != 'routed':
+        if isinstance(self.mode, int):
             forced = torch.zeros_like(route.weights)
             forced[:, self.mode] = 1
             return lambda weights: forced
@@ -168,7 +210,50 @@ class MoGEBackbone(Backbone):
             drawn = torch.rand_like(route.weights[:, :1])
             kept = (drawn >= self.config.shared_only).float()
             return lambda weights: weights * kept
+        if not self.training and self.config.fade_km is not None:
+            trust = fade(self.coverage.distance(lon, lat), self.config.fade_km)
+            return lambda weights: weights * trust[:, None]
         return lambda weights: weights
+
+    def _imitate(self, tokens: Tensor) -> None:
+        """Route images of unknown place as the router guesses.
+
+        Args:
+            tokens: Tokens of the first block with experts, shape (B, N, D).
+        """
+        assert self.router is not None
+        # It follows the features, and does not change them.
+        with torch.autocast(tokens.device.type, enabled=False):
+            guesses = self.router(tokens.detach().float())
+        for part, guess in zip(self.parts, guesses.unbind(dim=1), strict=True):
+            route = part.passage.route
+            part.passage.guess = guess
+            if self.mode not in ('routed', 'imitated'):
+                continue
+            given = route.known[:, None] & (self.mode == 'routed')
+            weights = top_k_softmax(guess, self.config.top_k)
+            weights = route.weights.where(given, weights)
+            part.passage.route = route._replace(weights=weights)
+
+    def tune(self, tuned: Tuned) -> None:
+        """Freeze all but some of it for good.
+
+        Args:
+            tuned: 'all', the 'gate' (location encoder, projections and codebooks), or
+                the 'router' of images of unknown place.
+
+        Raises:
+            ValueError: If there is no router to tune.
+        """
+        if tuned == 'router' and self.router is None:
+            raise ValueError("tune='router' needs a router: set unknown='image'")
+        if tuned == 'all':
+            return
+        self.fix(self.body)
+        if tuned == 'router':
+            self.fix(self.location, self.gates)
+        elif self.router is not None:
+            self.fix(self.router)
 
     def fix_body(self) -> None:
         """Freeze what was there before the experts, the shared expert too, for good."""
@@ -183,7 +268,8 @@ class MoGEBackbone(Backbone):
         """
         super().freeze(frozen)
         for part in self.parts:
-            part.logit_gamma.requires_grad_(self.config.learn_gamma and not frozen)
+            if not self.config.learn_gamma:
+                part.logit_gamma.requires_grad_(False)
         if self.body_fixed:
             for name, parameter in self.body.named_parameters():
                 if '.experts.' not in name and 'logit_gamma' not in name:
@@ -202,5 +288,5 @@ class MoGEBackbone(Backbone):
         if self.body_fixed:
             self.body.eval()
             for part in self.parts:
-                part.experts.train(self.training)
+                part.experts.train(self.training and self.body not in self.fixed)
         return self

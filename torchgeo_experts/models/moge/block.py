@@ -3,6 +3,7 @@
 
 """The MoGE block: a shared expert and routed ones in place of a feed-forward network."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,10 @@ class Passage:
     tokens: Tensor | None = None
     #: What the shared expert gave for them, shape (B, N, D).
     shared: Tensor | None = None
+    #: What a router guesses of the route from the image, logits, shape (B, E).
+    guess: Tensor | None = None
+    #: What may revise routes once it sees the tokens, before they are used.
+    revise: Callable[[Tensor], None] | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> 'Passage':
         """Leave the batch behind."""
@@ -31,7 +36,7 @@ class Passage:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the batch behind."""
-        return {'route': None, 'tokens': None, 'shared': None}
+        return vars(Passage())
 
 
 class MoGEFeedForward(nn.Module):
@@ -101,6 +106,10 @@ class MoGEFeedForward(nn.Module):
                 f'a MoGE block got {len(tokens)} images, but no route for as many: call'
                 ' the backbone with longitudes and latitudes, not its blocks'
             )
+        if self.passage.revise is not None:
+            self.passage.revise(tokens)
+            route = self.passage.route
+            assert route is not None
         shared = self.shared(tokens)
         self.passage.tokens, self.passage.shared = tokens, shared
         # Where no expert has a weight, the shared one is alone: gamma is 1 there.
