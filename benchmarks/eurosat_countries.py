@@ -21,7 +21,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -132,11 +132,15 @@ class Run:
         """Initialize a new Run instance."""
         self.args, self.fold, self.seed = args, fold, seed
         self.folder = args.out / f'{fold}-{seed}'
-        self.common = {
-            'model': args.model,
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """Arguments of all tasks."""
+        return {
+            'model': self.args.model,
             'num_classes': 10,
             'loss': 'focal',
-            'lr': args.lr,
+            'lr': self.args.lr,
         }
 
     def fit(self, name: str, task: Any, epochs: int) -> Path:
@@ -154,13 +158,13 @@ class Run:
             done.write_text(json.dumps({'seconds': time.time() - start}))
         return last
 
-    def test(self, name: str, kind: type, checkpoint: Path) -> None:
+    def test(self, name: str, kind: Any, checkpoint: Path, **changed: Any) -> None:
         """Test on unseen countries and on held-out cells of training countries."""
         for split in ('test', 'id_test'):
             folder = self.folder / name / split
             if (folder / 'metrics.json').exists():
                 continue
-            task = kind.load_from_checkpoint(checkpoint, weights_only=True)
+            task = kind.load_from_checkpoint(checkpoint, weights_only=True, **changed)
             task.to(memory_format=torch.channels_last)
             data = datamodule(self.args, self.fold, split)
             (result,) = self.trainer(folder, 1).test(
@@ -219,9 +223,8 @@ def v_is_affinity(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, Affinity)
 
 
-def keep_settings(args: argparse.Namespace) -> None:
+def keep_settings(args: argparse.Namespace, names: Iterable[str]) -> None:
     """Refuse to mix runs of different settings in one folder."""
-    names = ('model', 'epochs', 'selector_epochs', 'lr', 'selector_lr')
     settings = {name: getattr(args, name) for name in names}
     path = args.out / 'settings.json'
     if path.exists() and (found := json.loads(path.read_text())) != settings:
@@ -236,7 +239,7 @@ def run(args: argparse.Namespace) -> None:
     table = args.out / 'folds.csv'
     if not table.exists():
         write_table(args.data / 'metadata.csv', table)
-    keep_settings(args)
+    keep_settings(args, ('model', 'epochs', 'selector_epochs', 'lr', 'selector_lr'))
     part, parts = map(int, args.part.split('/'))
     jobs = list(itertools.product(range(args.seeds), FOLDS))[part::parts]
     for number, (seed, fold) in enumerate(jobs):

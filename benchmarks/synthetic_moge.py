@@ -5,6 +5,8 @@
 
 A small Vision Transformer, the same batches and steps for all methods. Places are many,
 and test places lie between them: a gate can only know what lies near places it has seen.
+Features of places are about as smooth as the climate (``FourierEncoder(sigma=0.25)``, whose
+length is 5,700 km), which was chosen on validation places of another Earth, that of seed 10.
 ``regions`` is the normalized mutual information of the gate's first choice, all over the
 sphere, and the climate in as many classes as there are experts::
 
@@ -39,8 +41,8 @@ from torchgeo_experts import (
 from torchgeo_experts.datasets.earth import Earth, fibonacci_sphere
 
 #: Places of the splits, and images of each.
-PLACES = {'num_train_domains': 64, 'num_val_domains': 8, 'num_test_domains': 32}
-IMAGES = {'samples_per_domain': 64}
+PLACES = {'num_train_domains': 256, 'num_val_domains': 32, 'num_test_domains': 64}
+IMAGES = {'samples_per_domain': 16}
 SEEDS, EPOCHS = (0, 1, 2), 20
 COMMON = {
     'model': 'test_vit',
@@ -51,10 +53,18 @@ COMMON = {
 EXPERTS = {'blocks': (3, 5), 'num_experts': 6, 'top_k': 3}
 
 
+def encoder() -> FourierEncoder:
+    """Make the location encoder of all methods that have one."""
+    return FourierEncoder(sigma=0.25)
+
+
 def moge(**weights: float) -> MoGEClassificationTask:
     """Make MoGE with given weights of its losses."""
     return MoGEClassificationTask(
-        **COMMON, **EXPERTS, location=FourierEncoder(), objective=MoGE(**weights)
+        **COMMON,
+        **EXPERTS,
+        location=encoder(),
+        objective=MoGE(cka_tokens=512, **weights),
     )
 
 
@@ -62,10 +72,10 @@ def moge(**weights: float) -> MoGEClassificationTask:
 METHODS: dict[str, Callable[[], Any]] = {
     'ERM': lambda: DomainClassificationTask(**COMMON),
     'ERM + location, concatenated': lambda: DomainClassificationTask(
-        **COMMON, location=ConcatFusion(FourierEncoder())
+        **COMMON, location=ConcatFusion(encoder())
     ),
     'ERM + location, FiLM': lambda: DomainClassificationTask(
-        **COMMON, location=FiLMFusion(FourierEncoder())
+        **COMMON, location=FiLMFusion(encoder())
     ),
     'MoGE': moge,
     'MoGE, balance only': lambda: moge(cka_weight=0.0, invariance_weight=0.0),

@@ -134,6 +134,10 @@ def fmow_regions_overrides(folder: Path) -> list[str]:
     return [*fmow_overrides(folder), '--data.init_args.min_samples', '5']
 
 
+def fmow_few_overrides(folder: Path) -> list[str]:
+    return [*fmow_overrides(folder), '--data.init_args.few_samples', '8', '--data.init_args.batch_size', '8']
+
+
 def muds_overrides(folder: Path) -> list[str]:
     write_spacenet7(folder / 'muds', months=['2018_01'])
     data = '--data.init_args.'
@@ -155,6 +159,7 @@ SMALL: dict[str, Callable[[Path], list[str]]] = {
     'dynamicearthnet': dynamicearthnet_overrides,
     'fmow': fmow_overrides,
     'fmow_lao': fmow_regions_overrides,
+    'fmow_lao_few': fmow_few_overrides,
     'iwildcam': iwildcam_overrides,
     'muds': muds_overrides,
     'oscd': oscd_overrides,
@@ -178,8 +183,58 @@ def small_network(text: str) -> str:
     return 'test_vit' if MOGE in text else 'test_resnet'
 
 
+#: Configurations of whole runs; variants change one of these.
+WHOLE = [name for name in config_names() if not name.startswith('moge_variants/')]
+VARIANTS = [name for name in config_names() if name not in WHOLE]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize('name', config_names())
+@pytest.mark.parametrize('name', VARIANTS)
+def test_variants_of_moge(name: str, tmp_path: Path) -> None:
+    """A variant goes on top of a whole configuration, from a checkpoint if it needs one."""
+    arguments = [
+        *('--config', str(config_path('moge/fmow'))),
+        *('--trainer.default_root_dir', str(tmp_path), '--trainer.accelerator', 'cpu'),
+        *('--trainer.enable_progress_bar', 'false'),
+        *('--data.init_args.batch_size', '16', '--data.init_args.num_workers', '0'),
+        *fmow_overrides(tmp_path),
+    ]
+    model = '--model.init_args.'
+    weights = [f'{model}weights', 'null']  # they would be downloaded
+    small = [
+        *(f'{model}model', 'test_vit', *weights, *FEW),
+        *(f'{model}model_args', '{img_size: 32, patch_size: 8}'),
+        *('--trainer.max_epochs', '1'),
+    ]
+    experts = [f'{model}blocks', '[3, 5]']
+    variant = ['--config', str(config_path(name))]
+    text = config_path(name).read_text()
+    needs = 'init_args.checkpoint' in text
+    if needs:
+        torchgeo(['fit', *arguments, *small, *experts])
+        (first,) = tmp_path.glob('lightning_logs/*/checkpoints/last.ckpt')
+        experts += [f'{model}checkpoint', str(first)]
+    if MOGE in text:
+        small += experts
+    torchgeo(['fit', *arguments, *variant, *small])
+    last = tmp_path / f'lightning_logs/version_{int(needs)}/checkpoints/last.ckpt'
+    torchgeo(['test', *arguments, *variant, *weights, '--ckpt_path', str(last)])
+    folder = f'version_{int(needs) + 1}'
+    assert (tmp_path / 'lightning_logs' / folder / 'domains.csv').is_file()
+    given = yaml.safe_load(text)['model']
+    kept = torch.load(last, weights_only=True)['hyper_parameters']
+    for key, value in given.get('init_args', {}).items():
+        found = kept[key]
+        if isinstance(found, dict):
+            assert found['class_path'].endswith(
+                (value or {'class_path': 'ERM'})['class_path'].rpartition('.')[2]
+            )
+        elif key != 'lr':
+            assert found == value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', WHOLE)
 def test_fit_validate_test_predict(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

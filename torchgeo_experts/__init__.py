@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .metrics import DomainScores
     from .models import (
         ConcatFusion,
+        ConstantEncoder,
         D3GAffinity,
         ExpertNet,
         FactorizedAffinity,
@@ -85,6 +86,7 @@ _HOMES = {
     'CoDEXClassificationTask': 'tasks',
     'CoDEXSegmentationTask': 'tasks',
     'ConcatFusion': 'models',
+    'ConstantEncoder': 'models',
     'D3GAffinity': 'models',
     'DomainBalancedSampler': 'samplers',
     'DomainChangeTask': 'tasks',
@@ -149,6 +151,7 @@ __all__ = (
     'CoDEXClassificationTask',
     'CoDEXSegmentationTask',
     'ConcatFusion',
+    'ConstantEncoder',
     'D3GAffinity',
     'DomainBalancedSampler',
     'DomainChangeTask',

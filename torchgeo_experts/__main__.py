@@ -3,7 +3,7 @@
 
 """The ``torchgeo-experts`` command.
 
-Configurations, the demo, a look at domains, and TorchGeo's commands.
+Configurations, the demo, a look at domains and routes, and TorchGeo's commands.
 """
 
 import argparse
@@ -38,6 +38,13 @@ def run_domains(args: argparse.Namespace) -> None:
 
     files = [part for file in args.config for part in ('--config', file)]
     show_domains([*files, *args.rest], args.samples, args.out)
+
+
+def run_routing(args: argparse.Namespace) -> None:
+    """Draw what the gates of a checkpoint decide."""
+    from .routing_command import show_routing
+
+    show_routing(args.checkpoint, args.out, args.whole)
 
 
 def know_short_names() -> None:
@@ -117,6 +124,15 @@ def make_parser() -> argparse.ArgumentParser:
         ' labels are not known without (default: 8)',
     )
     domains.set_defaults(run=run_domains)
+    routing = commands.add_parser('routing', help='which experts MoGE gives to places')
+    routing.add_argument('checkpoint', type=Path, help='of a MoGEClassificationTask')
+    routing.add_argument(
+        '--out', type=Path, default=Path('routing'), help='folder to write'
+    )
+    routing.add_argument(
+        '--whole', action='store_true', help='the whole Earth, not the part of training'
+    )
+    routing.set_defaults(run=run_routing)
     return parser
 
 

@@ -140,7 +140,7 @@ class RoutingMap:
         figure, axes = plt.subplots(
             lines,
             columns,
-            figsize=(4.6 * columns, (4.6 * height / width + 0.2) * lines),
+            figsize=(4.6 * columns, (3.9 * height / width + 0.3) * lines),
             squeeze=False,
             layout='constrained',
         )

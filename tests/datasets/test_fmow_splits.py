@@ -44,6 +44,35 @@ class TestSplits:
         with pytest.raises(ValueError, match=r"left_out is one of .*found 'asia'"):
             FMoW(wilds, split_by='region', left_out='asia')
 
+    def test_few_of_a_region(self, tmp_path: Path) -> None:
+        """Few validation images of the region are for training, the rest as they were."""
+        write_wilds(tmp_path, random_rows(600, seed=3))
+        usual = FMoW(tmp_path, split_by='region', size=8)
+        ordinary = FMoW(tmp_path, split='val', size=8)
+        asia = ordinary.groups.index('Asia')
+        of_asia = {
+            f
+            for f, g in zip(ordinary.files, ordinary.group.tolist(), strict=True)
+            if g == asia
+        }
+        assert len(of_asia) > 4
+        drawn = set()
+        for seed in range(3):
+            few = FMoW(tmp_path, split_by='few', few_samples=3, split_seed=seed, size=8)
+            assert few.domains.names == ('Asia',) and few.groups == ('Asia',)
+            files = [set(few.with_split(split).files) for split in ('train', 'val')]
+            assert len(files[0]) == len(few) == 3
+            assert not files[0] & files[1] and files[0] | files[1] == of_asia
+            drawn.add(frozenset(files[0]))
+            for split in ('test', 'id_test'):
+                same = usual.with_split(split).files
+                assert list(few.with_split(split).files) == list(same)
+        assert len(drawn) > 1
+        with pytest.raises(
+            ValueError, match='few_samples=600 must be above 0 and below'
+        ):
+            FMoW(tmp_path, split_by='few', few_samples=600, size=8)
+
     def test_countries(self, tmp_path: Path) -> None:
         rows = random_rows(300, seed=2)
         write_wilds(tmp_path, rows)

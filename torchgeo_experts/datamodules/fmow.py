@@ -34,6 +34,7 @@ class FMoWDataModule(PlacesDataModule):
         val_split: Literal['val', 'id_val'] = 'val',
         test_split: Literal['test', 'id_test'] = 'test',
         left_out: str = 'Asia',
+        few_samples: int = 150,
         train_countries: Sequence[str] | int = 100,
         val_countries: Sequence[str] | int = 50,
         test_countries: Sequence[str] | int = 50,
@@ -55,19 +56,21 @@ class FMoWDataModule(PlacesDataModule):
             root: Folder of the data set, or the one in which its folder ``fmow_v1.1``
                 (WILDS) or ``fmow-rgb`` lies.
             split_by: How images are split. 'time': the official split of WILDS. 'region':
-                that one, with one region for testing alone. 'countries': by countries.
+                that one, with one region for testing alone. 'few': that region alone, with
+                few images for training. 'countries': by countries.
             domain_by: What the training domains are: 'country', 'region' or 'year'.
             group_by: What the evaluation groups are, like *domain_by*.
             val_split: Split for validation. 'val': of 2013 to 2015, later than training.
                 'id_val': of the time of training.
             test_split: Split for test and prediction. 'test': from 2016 on. 'id_test': of
                 the time of training. Countries are split into 'val' and 'test' only.
-            left_out: The region for testing alone, for ``split_by='region'``.
+            left_out: The region for testing alone, for ``split_by='region'`` and 'few'.
+            few_samples: Number of training images, for ``split_by='few'``.
             train_countries: Countries for training (ISO 3166-1 alpha-3), or how many to
                 draw, for ``split_by='countries'``.
             val_countries: Those for validation.
             test_countries: Those for testing.
-            split_seed: Seed of the draw of countries.
+            split_seed: Seed of the draw of countries or of few images.
             min_samples: Fewest training images of a domain; those with fewer are left out
                 of training with a warning. Also the fewest images of a country that is
                 drawn.
@@ -97,6 +100,7 @@ class FMoWDataModule(PlacesDataModule):
             domain_by=domain_by,
             group_by=group_by,
             left_out=left_out,
+            few_samples=few_samples,
             train_countries=train_countries,
             val_countries=val_countries,
             test_countries=test_countries,

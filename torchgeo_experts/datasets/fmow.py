@@ -19,7 +19,7 @@ from torchgeo.datasets.utils import Path, Sample
 from .archives import Archive, provide
 from .figures import photo
 from .fmow_classes import CLASSES
-from .fmow_domains import ByCountry, ByTime, ByTimeAndRegion, Splitter
+from .fmow_domains import ByCountry, ByTime, ByTimeAndRegion, FewOfRegion, Splitter
 from .fmow_images import read_square
 from .fmow_original import OriginalFMoW
 from .fmow_rows import FMoWReader
@@ -27,7 +27,7 @@ from .fmow_table import make_table
 from .fmow_wilds import WildsFMoW
 
 DomainName = Literal['country', 'region', 'year']
-SplitName = Literal['time', 'region', 'countries']
+SplitName = Literal['time', 'region', 'few', 'countries']
 
 
 class FMoW(NonGeoDataset):
@@ -69,6 +69,7 @@ class FMoW(NonGeoDataset):
         domain_by: DomainName = 'region',
         group_by: DomainName = 'region',
         left_out: str = 'Asia',
+        few_samples: int = 150,
         train_countries: Sequence[str] | int = 100,
         val_countries: Sequence[str] | int = 50,
         test_countries: Sequence[str] | int = 50,
@@ -87,15 +88,17 @@ class FMoW(NonGeoDataset):
             split: One of 'train', 'val', 'test'; also 'id_val' or 'id_test' (images of
                 the time of training), unless countries are split.
             split_by: How images are split. 'time': the official split of WILDS. 'region':
-                that one, with one region for testing alone. 'countries': by countries.
+                that one, with one region for testing alone. 'few': that region alone, with
+                few images for training. 'countries': by countries.
             domain_by: What the training domains are: 'country', 'region' or 'year'.
             group_by: What the evaluation groups are, like *domain_by*.
-            left_out: The region for testing alone, for ``split_by='region'``.
+            left_out: The region for testing alone, for ``split_by='region'`` and 'few'.
+            few_samples: Number of training images, for ``split_by='few'``.
             train_countries: Countries for training (ISO 3166-1 alpha-3), or how many to
                 draw, for ``split_by='countries'``.
             val_countries: Those for validation.
             test_countries: Those for testing.
-            split_seed: Seed of the draw of countries.
+            split_seed: Seed of the draw of countries or of few images.
             min_samples: Fewest training images of a domain; those with fewer are left out
                 of training with a warning. Also the fewest images of a country that is
                 drawn.
@@ -116,6 +119,7 @@ class FMoW(NonGeoDataset):
         ways: dict[str, Splitter] = {
             'time': ByTime(),
             'region': ByTimeAndRegion(left_out),
+            'few': FewOfRegion(left_out, few_samples, split_seed),
             'countries': ByCountry(
                 train_countries, val_countries, test_countries, min_samples, split_seed
             ),

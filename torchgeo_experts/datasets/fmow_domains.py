@@ -142,6 +142,52 @@ class ByTimeAndRegion(Splitter):
 
 
 @dataclass(frozen=True)
+class FewOfRegion(Splitter):
+    """A few labelled images of the region that was left out, to adapt to it.
+
+    They are drawn from the validation images of that region. The authors of MoGE tune a
+    gate on "150 samples = 1 % of the validation set" of Asia; which, is not published.
+
+    Args:
+        left_out: The region: all splits have images of it only.
+        samples: Number of training images. All other validation images are for
+            validation, and testing is as with :class:`ByTimeAndRegion`.
+        seed: Seed of the draw.
+    """
+
+    left_out: str = 'Asia'
+    samples: int = 150
+    seed: int = 0
+
+    def split(self, rows: FMoWRows) -> Splits:
+        """Share rows out.
+
+        Args:
+            rows: All rows.
+
+        Returns:
+            For each split the numbers of its rows, in order.
+
+        Raises:
+            ValueError: If there is no such region, or it has too few images.
+        """
+        tests = ByTimeAndRegion(self.left_out).split(rows)
+        there = rows.region == rows.regions.index(self.left_out)
+        usable = ByTime().split(rows)['val']
+        usable = usable[there[usable]]
+        if not 0 < self.samples < len(usable):
+            raise ValueError(
+                f'few_samples={self.samples} must be above 0 and below {len(usable)}, the'
+                f' number of validation images of {self.left_out}'
+            )
+        order = np.random.default_rng(self.seed).permutation(usable)
+        few, others = np.sort(order[: self.samples]), np.sort(order[self.samples :])
+        return {'train': few, 'val': others} | {
+            name: tests[name] for name in ('test', 'id_test')
+        }
+
+
+@dataclass(frozen=True)
 class ByCountry(Splitter):
     """Countries are drawn for training, validation and test, as in CoDEX (section 4.1).
 

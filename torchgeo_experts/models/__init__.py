@@ -14,6 +14,7 @@ from .backbones import Backbone, Features, TimmBackbone
 from .experts import ChangeExperts, ConvExperts, ExpertBank, LinearExperts
 from .located import ConcatFusion, FiLMFusion, LocatedBackbone, LocationFusion
 from .location import (
+    ConstantEncoder,
     FourierEncoder,
     GeoCLIPEncoder,
     HarmonicsEncoder,
@@ -27,15 +28,18 @@ from .nets import ExpertNet, SingleNet
 from .selectors import ConvSelector, DatewiseSelector, LinearSelector
 from .series_backbones import MultiUTAEBackbone, PooledMultiUTAEBackbone
 from .smp_backbone import SMPBackbone
+from .torchgeo_vits import DOFABackbone, ScaleMAEBackbone, make_image_backbone
 
 __all__ = (
     'Affinity',
     'Backbone',
     'ChangeExperts',
     'ConcatFusion',
+    'ConstantEncoder',
     'ConvExperts',
     'ConvSelector',
     'D3GAffinity',
+    'DOFABackbone',
     'DatewiseSelector',
     'ExpertBank',
     'ExpertNet',
@@ -59,8 +63,10 @@ __all__ = (
     'PooledMultiUTAEBackbone',
     'SMPBackbone',
     'SatCLIPEncoder',
+    'ScaleMAEBackbone',
     'SingleNet',
     'TimmBackbone',
     'WrapEncoder',
     'insert_experts',
+    'make_image_backbone',
 )

@@ -59,6 +59,8 @@ class Backbone(nn.Module):
     frozen = False
     #: Parts that stay as they are for good.
     fixed: tuple[nn.Module, ...] = ()
+    #: Parameters that no network of this kind trains, such as a table of positions.
+    _constant: tuple[nn.Parameter, ...] | None = None
 
     def read(self, batch: Sample) -> Features:
         """Compute the features of a batch.
@@ -100,7 +102,11 @@ class Backbone(nn.Module):
             frozen: Whether all of it is to stay as it is.
         """
         self.frozen = frozen
+        if self._constant is None:
+            self._constant = tuple(p for p in self.parameters() if not p.requires_grad)
         freeze(self, frozen)
+        for parameter in self._constant:
+            parameter.requires_grad_(False)
         for part in self.fixed:
             freeze(part, True)
         self.train(self.training)
@@ -148,7 +154,7 @@ class TimmBackbone(Backbone):
             ValueError: If the model gives no intermediate features.
         """
         super().__init__()
-        self.body = timm.create_model(
+        self.body = self.make_body(
             model,
             num_classes=0,
             in_chans=in_channels,
@@ -168,6 +174,18 @@ class TimmBackbone(Backbone):
         self.out_features = getattr(self.body, 'head_hidden_size', None) or int(
             self.body.num_features
         )
+
+    def make_body(self, model: str, **kwargs: Any) -> nn.Module:
+        """Make the network.
+
+        Args:
+            model: Its name.
+            **kwargs: Arguments of timm's models.
+
+        Returns:
+            The network.
+        """
+        return timm.create_model(model, **kwargs)
 
     def forward(self, image: Tensor) -> Features:
         """Compute features.

@@ -20,7 +20,7 @@ from ..models import (
     LocatedBackbone,
     LocationFusion,
     PooledMultiUTAEBackbone,
-    TimmBackbone,
+    make_image_backbone,
 )
 from ..objectives import Objective
 from .base import DomainTask
@@ -34,12 +34,12 @@ class ClassificationParts(DomainTask):
     target_key = 'label'
 
     def make_network(self) -> Backbone:
-        """Make a timm backbone, or MultiUTAE."""
+        """Make MultiUTAE, or a network for single images."""
         in_channels = self.hparams['in_channels']
         if self.hparams['model'] == 'multiutae':
             width = self.hparams['num_filters']
             return PooledMultiUTAEBackbone(self.weights, in_channels, width)
-        return TimmBackbone(
+        return make_image_backbone(
             self.hparams['model'], self.weights, in_channels, self.hparams['model_args']
         )
 
@@ -126,8 +126,8 @@ class DomainClassificationTask(ClassificationParts, SingleModelTask):
 
         Args:
             model: Name of the `timm
-                <https://huggingface.co/docs/timm/reference/models>`__ model to use, or
-                'multiutae'.
+                <https://huggingface.co/docs/timm/reference/models>`__ model to use, of
+                one of TorchGeo's DOFA and Scale-MAE models, or 'multiutae'.
             weights: Initial model weights. Either a weight enum, the string
                 representation of a weight enum, True for ImageNet weights, False
                 or None for random weights, or the path of a checkpoint.
@@ -137,8 +137,9 @@ class DomainClassificationTask(ClassificationParts, SingleModelTask):
             num_labels: Number of prediction labels (only for ``task='multilabel'``).
             labels: List of class names.
             num_filters: Width of MultiUTAE (only for ``model='multiutae'``).
-            model_args: Further arguments of the timm model, such as ``img_size`` and
-                ``patch_size`` of a Vision Transformer.
+            model_args: Further arguments of the model, such as ``img_size`` and
+                ``patch_size`` of a Vision Transformer, ``wavelengths`` of DOFA, or
+                ``res`` of Scale-MAE.
             location: How longitude and latitude become an input beside the image.
                 Default: they do not.
             pos_weight: Weight of positives, one value or one a label ('bce' and
@@ -213,8 +214,8 @@ class CoDEXClassificationTask(ClassificationParts, CoDEXTask):
 
         Args:
             model: Name of the `timm
-                <https://huggingface.co/docs/timm/reference/models>`__ model to use, or
-                'multiutae'.
+                <https://huggingface.co/docs/timm/reference/models>`__ model to use, of
+                one of TorchGeo's DOFA and Scale-MAE models, or 'multiutae'.
             weights: Initial model weights. Either a weight enum, the string
                 representation of a weight enum, True for ImageNet weights, False
                 or None for random weights, or the path of a checkpoint.
@@ -224,8 +225,9 @@ class CoDEXClassificationTask(ClassificationParts, CoDEXTask):
             num_labels: Number of prediction labels (only for ``task='multilabel'``).
             labels: List of class names.
             num_filters: Width of MultiUTAE (only for ``model='multiutae'``).
-            model_args: Further arguments of the timm model, such as ``img_size`` and
-                ``patch_size`` of a Vision Transformer.
+            model_args: Further arguments of the model, such as ``img_size`` and
+                ``patch_size`` of a Vision Transformer, ``wavelengths`` of DOFA, or
+                ``res`` of Scale-MAE.
             pos_weight: Weight of positives, one value or one a label ('bce' and
                 'focal' losses of binary and multilabel tasks).
             loss: One of 'ce', 'bce', or 'focal'. The paper has the focal loss, its

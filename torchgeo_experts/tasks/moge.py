@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torchvision.models._api import WeightsEnum
 
 from ..configurable import from_config
-from ..models import Backbone, LinearExperts, TimmBackbone
+from ..models import Backbone, LinearExperts, make_image_backbone
 from ..models.backbones import freeze
 from ..models.location import LocationEncoder, WrapEncoder
 from ..models.moge import MoGEBackbone, MoGEConfig
@@ -73,7 +73,8 @@ class MoGEClassificationTask(
 
         Args:
             model: Name of a Vision Transformer of `timm
-                <https://huggingface.co/docs/timm/reference/models>`__.
+                <https://huggingface.co/docs/timm/reference/models>`__, or one of
+                TorchGeo's DOFA and Scale-MAE models.
             weights: Initial model weights. Either a weight enum, the string
                 representation of a weight enum, True for ImageNet weights, False
                 or None for random weights, or the path of a checkpoint.
@@ -82,8 +83,8 @@ class MoGEClassificationTask(
             num_classes: Number of prediction classes (only for ``task='multiclass'``).
             num_labels: Number of prediction labels (only for ``task='multilabel'``).
             labels: List of class names.
-            model_args: Further arguments of the timm model, such as ``img_size`` and
-                ``patch_size``.
+            model_args: Further arguments of the model, such as ``img_size`` and
+                ``patch_size``, ``wavelengths`` of DOFA, or ``res`` of Scale-MAE.
             location: Location encoder, one for all blocks. Default: WRAP.
             blocks: Blocks whose feed-forward networks get experts, counted from 0. The
                 authors' "layers 9 and 11", counted from 1.
@@ -147,7 +148,7 @@ class MoGEClassificationTask(
     def make_backbone(self) -> Backbone:
         """Make a Vision Transformer with experts."""
         # First of all, to start like a model without experts from the same seed.
-        vit = TimmBackbone(
+        vit = make_image_backbone(
             self.hparams['model'],
             self.weights,
             self.hparams['in_channels'],

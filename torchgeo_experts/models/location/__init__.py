@@ -4,6 +4,7 @@
 """Location encoders: longitude and latitude as features that a gate can read."""
 
 from .base import LocationEncoder
+from .constant import ConstantEncoder
 from .fourier import FourierEncoder
 from .geoclip import GeoCLIPEncoder
 from .harmonics import HarmonicsEncoder
@@ -12,6 +13,7 @@ from .satclip import SatCLIPEncoder
 from .wrap import WrapEncoder
 
 __all__ = (
+    'ConstantEncoder',
     'FourierEncoder',
     'GeoCLIPEncoder',
     'HarmonicsEncoder',

@@ -267,9 +267,6 @@ class MoGEBackbone(Backbone):
             frozen: Whether all of it is to stay as it is.
         """
         super().freeze(frozen)
-        for part in self.parts:
-            if not self.config.learn_gamma:
-                part.logit_gamma.requires_grad_(False)
         if self.body_fixed:
             for name, parameter in self.body.named_parameters():
                 if '.experts.' not in name and 'logit_gamma' not in name:
