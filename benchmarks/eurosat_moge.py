@@ -56,7 +56,7 @@ class WithoutMatrix(MoGEClassificationTask):
 
 def moge(
     encoder: Callable[[argparse.Namespace], LocationEncoder] | None = None,
-    weights: dict[str, float] | None = None,
+    weights: dict[str, Any] | None = None,
     kind: type = WithoutMatrix,
     **given: Any,
 ) -> Arm:

@@ -12,8 +12,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-#: Rows: name, arm, way to decide. Every arm, and every way that tells something.
-ROWS = [
+#: Rows of a table: name, arm, way to decide.
+Rows = list[tuple[str, str, str]]
+
+#: Every arm, and every way that tells something.
+ROWS: Rows = [
     ('ERM', 'erm', ''),
     ('experts, no consistency, uniform', 'experts', 'Uniform'),
     ('experts, no consistency, selector', 'experts', ''),
@@ -61,11 +64,12 @@ def read_folds(out: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def complete(countries: pd.DataFrame) -> pd.DataFrame:
-    """Keep the folds and seeds that all arms have run."""
-    arms = len({arm for _, arm, _ in ROWS})
-    done = countries.groupby(['fold', 'seed'])['arm'].transform('nunique') == arms
-    return countries[done]
+def complete(countries: pd.DataFrame, rows: Rows) -> pd.DataFrame:
+    """Keep the folds and seeds that all arms of some rows have run."""
+    arms = {arm for _, arm, _ in rows}
+    mine = countries[countries['arm'].isin(arms)]
+    run = mine.groupby(['fold', 'seed'])['arm'].transform('nunique')
+    return mine[run == len(arms)]
 
 
 def interval(differences: np.ndarray) -> tuple[float, float]:
@@ -77,12 +81,23 @@ def interval(differences: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def summarize(out: Path) -> pd.DataFrame:
-    """Make the table: one row an arm and way to decide, in percent."""
-    countries, folds = complete(read_countries(out)), read_folds(out)
-    erm = countries[countries['arm'] == 'erm'].set_index(['domain', 'seed'])
-    rows = []
-    for name, arm, rule in ROWS:
+def summarize(
+    countries: pd.DataFrame, folds: pd.DataFrame, rows: Rows, base: str = 'erm'
+) -> pd.DataFrame:
+    """Make a table: one row an arm and way to decide, in percent.
+
+    Args:
+        countries: Accuracies of unseen countries, of complete folds and seeds.
+        folds: Metrics of all tests.
+        rows: Rows of the table.
+        base: Arm that all are compared with, country by country.
+
+    Returns:
+        The table.
+    """
+    erm = countries[countries['arm'] == base].set_index(['domain', 'seed'])
+    found = []
+    for name, arm, rule in rows:
         mine = countries[countries['arm'] == arm].set_index(['domain', 'seed'])
         accuracy = 100 * mine[f'{rule}OverallAccuracy']
         gain = accuracy - 100 * erm['OverallAccuracy'].loc[accuracy.index]
@@ -92,7 +107,8 @@ def summarize(out: Path) -> pd.DataFrame:
             mine.reset_index()[['fold', 'seed']].drop_duplicates()
         )
         seen = runs[runs['split'] == 'id_test']
-        rows.append(
+        score = f'test_{rule}OverallAccuracy'
+        found.append(
             {
                 'arm': name,
                 'overall': np.average(accuracy, weights=mine['samples']),
@@ -101,14 +117,14 @@ def summarize(out: Path) -> pd.DataFrame:
                 * mine.groupby('domain')[f'{rule}AverageAccuracy'].mean().mean(),
                 'mean country': accuracy.groupby('domain').mean().mean(),
                 'worst country': accuracy.groupby('domain').mean().min(),
-                'in distribution': 100 * seen[f'test_{rule}OverallAccuracy'].mean(),
+                'in distribution': 100 * seen[score].mean() if len(seen) else np.nan,
                 'to ERM': by_country.mean(),
                 'low': low,
                 'high': high,
                 'seeds': ' '.join(f'{v:+.1f}' for v in gain.groupby('seed').mean()),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(found)
 
 
 def seed_noise(countries: pd.DataFrame) -> tuple[float, float]:
@@ -170,11 +186,12 @@ def draw(table: pd.DataFrame) -> Figure:
 
 def report(args: argparse.Namespace) -> None:
     """Print the table and save it with its figure."""
-    table = summarize(args.out)
-    done = complete(read_countries(args.out))[['fold', 'seed']].drop_duplicates()
+    countries = complete(read_countries(args.out), ROWS)
+    table = summarize(countries, read_folds(args.out), ROWS)
+    done = countries[['fold', 'seed']].drop_duplicates()
     print(f'{len(done)} complete folds and seeds\n\n{to_markdown(table)}')
-    countries, mean = seed_noise(complete(read_countries(args.out)))
-    print(f'\nERM between seeds: {countries:.1f} in a country, {mean:.1f} in the mean')
+    noise, mean = seed_noise(countries)
+    print(f'\nERM between seeds: {noise:.1f} in a country, {mean:.1f} in the mean')
     for arm in ('codex', 'codex-cold'):
         share = largest_weight(args.out, arm)
         print(f'{arm}: the largest weight is {share:.1f} times the uniform one')

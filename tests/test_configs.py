@@ -135,7 +135,13 @@ def fmow_regions_overrides(folder: Path) -> list[str]:
 
 
 def fmow_few_overrides(folder: Path) -> list[str]:
-    return [*fmow_overrides(folder), '--data.init_args.few_samples', '8', '--data.init_args.batch_size', '8']
+    return [
+        *fmow_overrides(folder),
+        '--data.init_args.few_samples',
+        '8',
+        '--data.init_args.batch_size',
+        '8',
+    ]
 
 
 def muds_overrides(folder: Path) -> list[str]:

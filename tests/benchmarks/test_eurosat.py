@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+from pyproj import Geod
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 from rasterio.warp import transform
 from shapely.geometry import box
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))
+
+import eurosat_moge_report
 
 import eurosat_report
 import eurosat_table
@@ -106,3 +109,48 @@ def test_interval_covers_the_mean_of_countries() -> None:
         inside += low < 2 < high
     # 95 %, a little less with 20 countries.
     assert 85 <= inside <= 99
+
+
+class TestMoGEReport:
+    def test_distances(self, folds: pd.DataFrame, tmp_path: Path) -> None:
+        """Of the images of a country, to training images of its own fold."""
+        found = eurosat_moge_report.distances(tmp_path / 'folds.csv')
+        fold = next(name for name, group in FOLDS.items() if 'Spain' in group)
+        training = folds[folds[fold] == 'train'][['lon', 'lat']].to_numpy()
+        spain = folds[folds['country'] == 'Spain'][['lon', 'lat']].to_numpy()[::5]
+        geod = Geod(a=6371008.8, b=6371008.8)
+        nearest = [
+            min(geod.inv(*place, *other)[2] for other in training) / 1000
+            for place in spain
+        ]
+        assert found['Spain'] == pytest.approx(np.median(nearest), rel=1e-4)
+        assert set(found.index) == set(folds['country'])
+
+    def test_own_images(self) -> None:
+        table = pd.DataFrame(
+            {
+                'first choice': ['0', '1', '2', 'unknown place'],
+                'samples': [30, 10, 0, 5],
+                '0': [0.9, 0.4, np.nan, 0.1],
+                '1': [0.5, 0.6, np.nan, 0.1],
+                '2': [0.3, 0.2, np.nan, 0.1],
+            }
+        )
+        # 0.9 against a mean of 0.4, and 0.6 against 0.3, three images to one.
+        assert eurosat_moge_report.dominance(table) == pytest.approx(
+            0.75 * 0.5 + 0.25 * 0.3
+        )
+        matrix = np.array([[1, 0.2], [0.4, 1]])
+        assert eurosat_moge_report.mean_off_diagonal(matrix) == pytest.approx(0.3)
+
+    def test_only_complete_folds(self) -> None:
+        rows = [('ERM', 'erm', ''), ('MoGE', 'moge', '')]
+        table = pd.DataFrame(
+            {
+                'fold': ['a', 'a', 'b', 'a', 'a'],
+                'seed': [0, 0, 0, 1, 0],
+                'arm': ['erm', 'moge', 'erm', 'moge', 'other'],
+            }
+        )
+        found = eurosat_report.complete(table, rows)
+        assert found.index.tolist() == [0, 1]

@@ -31,6 +31,20 @@ class OddDataModule(ToyDataModule):
         return ToyDataset(split, size=50 if split == 'train' else 51)
 
 
+class Apart(ToyDataset):
+    """Every sample lies at a place of its own."""
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return super().__getitem__(index) | {'lon': torch.tensor(float(index))}
+
+
+class PlacedDataModule(OddDataModule):
+    """Samples at many places."""
+
+    def make_dataset(self, split: str) -> ToyDataset:
+        return Apart(split, size=50 if split == 'train' else 51)
+
+
 def maps(task: Any) -> SyntheticEarthDataModule:
     """15 test samples, for two processes that have batches of 4."""
     return SyntheticEarthDataModule(
@@ -62,8 +76,9 @@ KINDS: dict[str, tuple[type[Any], dict[str, Any], Callable[[], Any]]] = {
             'model_args': {'img_size': 32},
             'num_classes': 3,
             'blocks': (3, 5),
+            'unknown': 'image',
         },
-        lambda: OddDataModule(batch_size=4),
+        lambda: PlacedDataModule(batch_size=4),
     ),
 }
 
@@ -85,6 +100,8 @@ def main() -> None:
     trainer.fit(task, datamodule=data())
     rank = trainer.global_rank
     sums = {k: v.double().sum().item() for k, v in task.named_parameters()}
+    if kind is MoGEClassificationTask:
+        sums['seen'] = int(task.backbone.coverage.seen.sum())
     (out / f'weights-{rank}.json').write_text(json.dumps(sums))
     val = {k: float(v) for k, v in trainer.callback_metrics.items() if 'val' in k}
     (out / f'val-{rank}.json').write_text(json.dumps(val))
