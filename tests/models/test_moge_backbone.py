@@ -274,3 +274,27 @@ def test_nothing_to_tune() -> None:
         make_backbone().tune('router')
     with pytest.raises(ValueError, match="'shared', 'mean' or 'image', found 'images'"):
         make_backbone(unknown='images')
+
+
+@pytest.mark.slow
+def test_compiled_whole() -> None:
+    """In one graph, with its gates, router and experts, and their gradients."""
+    backbone = make_backbone(noise=0.0, unknown='image', jitter=1.0).train()
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    batch = make_batch()
+    batch['lon'][0] = torch.nan
+    found = []
+    torch.compiler.reset()
+    compiled = torch.compile(backbone.read, backend='aot_eager', fullgraph=True)
+    for read in (backbone.read, compiled):
+        backbone.zero_grad()
+        head = read(batch).head
+        head.square().sum().backward()
+        grads = {
+            n: p.grad for n, p in backbone.named_parameters() if p.grad is not None
+        }
+        found.append((head.detach(), grads))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-4)
+    torch.compiler.reset()
