@@ -8,19 +8,21 @@ one run, and the medians of several rounds are compared::
 
     python benchmarks/moge_cost.py --batch 32 64
 
-``FLOPs`` are those of matrix products, counted by PyTorch.
+``FLOPs`` are those of matrix products, counted by PyTorch, and memory is the peak of live
+tensors, with parameters and gradients.
 """
 
 import argparse
-import resource
 import statistics
 import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from cost_uncontracted import Work, peak_bytes
 from torchgeo_experts.losses import make_criterion
 from torchgeo_experts.models import LinearExperts, SingleNet, TimmBackbone, WrapEncoder
 from torchgeo_experts.models.moge import MoGEBackbone, MoGEConfig, block, dispatch
@@ -80,11 +82,11 @@ def with_dense(work: Callable[[], None]) -> Callable[[], None]:
     return dense
 
 
-def ways(size: int) -> dict[str, dict[str, Callable[[], None]]]:
+def ways(size: int) -> dict[str, dict[str, Work]]:
     """List what is measured, by kind of step; the plain network comes first."""
     batch, plain, moge = make_batch(size), make_net(False), make_net(True)
     no_cka = MoGE(cka_weight=0.0)
-    return {
+    found = {
         'inference': {
             'ViT': lambda: infer(plain, batch),
             'MoGE': lambda: infer(moge, batch),
@@ -97,12 +99,20 @@ def ways(size: int) -> dict[str, dict[str, Callable[[], None]]]:
             'MoGE': lambda: train(moge, batch, MoGE()),
         },
     }
+    return {
+        step: {
+            name: Work(run, (plain if name == 'ViT' else moge,), batch)
+            for name, run in runs.items()
+        }
+        for step, runs in found.items()
+    }
 
 
-def flops(work: Callable[[], None]) -> int:
+def flops(work: Work) -> int:
     """Count the floating point operations of some work."""
-    with FlopCounterMode(display=False) as counter:
-        work()
+    # The counter knows no fused attention of the CPU.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        work.run()
     return int(counter.get_total_flops())
 
 
@@ -114,16 +124,18 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    print('| batch | step | network | FLOPs | time | range |')
-    print('| --- | --- | --- | --- | --- | --- |')
+    print('| batch | step | network | FLOPs | time | range | memory |')
+    print('| --: | --- | --- | --: | --: | --: | --: |')
+    notes = []
     for size in args.batch:
         for step, works in ways(size).items():
             counts = {name: flops(work) for name, work in works.items()}
+            memory = {name: peak_bytes(work, 'cpu') for name, work in works.items()}
             times: dict[str, list[float]] = {name: [] for name in works}
             for _ in range(args.rounds):
                 for name, work in works.items():
                     start = time.process_time()
-                    work()
+                    work.run()
                     times[name].append(time.process_time() - start)
             base = times['ViT']
             for name, taken in times.items():
@@ -132,9 +144,12 @@ def main() -> None:
                     f'| {size} | {step} | {name} | {counts[name] / counts["ViT"]:.3f} |'
                     f' {statistics.median(taken) / statistics.median(base):.3f} |'
                     f' {min(ratios):.2f} to {max(ratios):.2f} |'
+                    f' {memory[name] / memory["ViT"]:.2f} |',
+                    flush=True,
                 )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f'peak memory of the whole run: {peak:.1f} GiB')
+            seconds, megabytes = statistics.median(base), memory['ViT'] / 1e6
+            notes.append(f'ViT, {size}, {step}: {seconds:.2f} s, {megabytes:.0f} MB')
+    print('\n'.join(notes))
 
 
 if __name__ == '__main__':

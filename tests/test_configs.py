@@ -190,8 +190,10 @@ def small_network(text: str) -> str:
 
 
 #: Configurations of whole runs; variants change one of these.
-WHOLE = [name for name in config_names() if not name.startswith('moge_variants/')]
-VARIANTS = [name for name in config_names() if name not in WHOLE]
+WHOLE = [
+    n for n in config_names() if not n.startswith(('moge_variants/', 'objectives/'))
+]
+VARIANTS = [name for name in config_names() if name.startswith('moge_variants/')]
 
 
 @pytest.mark.slow

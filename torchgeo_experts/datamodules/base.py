@@ -4,12 +4,12 @@
 """What all datamodules with domains share."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from torchgeo.datamodules import NonGeoDataModule
 from torchgeo.datasets import NonGeoDataset
 from torchgeo.datasets.utils import Sample
@@ -17,6 +17,7 @@ from torchgeo.datasets.utils import Sample
 from ..domains import Domains
 from ..ranks import this_rank
 from ..samplers import DomainBalancedSampler, ShuffleSampler, run_seed
+from .paired import PairedDataset, PairSampler, augment_pairs
 from .series_augmentation import SeriesAugmentation
 
 #: Splits that each stage of a trainer needs.
@@ -26,6 +27,9 @@ STAGE_SPLITS = {
     'test': ('test',),
     'predict': ('predict',),
 }
+
+#: Splits whose images training may see without their labels.
+TargetSplit = Literal['val', 'test']
 
 
 class DomainDataset(Protocol):
@@ -59,6 +63,8 @@ class PlacesDataModule(NonGeoDataModule):
     number in both) and ``split_domains`` the groups seen in each split.
     """
 
+    #: Split whose images training sees without their labels, for methods that adapt to it.
+    target_split: TargetSplit | None = None
     _seed: int | None = None
     #: The training data set, if it was made to tell the names of domains.
     _training: Any = None
@@ -184,6 +190,32 @@ class PlacesDataModule(NonGeoDataModule):
             setattr(self, f'{split}_dataset', dataset)
             present = dataset.group.unique().tolist()
             self.split_domains[split] = tuple(self.groups[i] for i in present)
+        if stage == 'fit' and self.target_split is not None:
+            self.target_dataset = self.make_dataset(self.target_split)
+
+    def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:
+        """Normalize and augment a batch, and its unlabelled targets if it has any.
+
+        Args:
+            batch: A batch.
+            dataloader_idx: Index of the dataloader.
+
+        Returns:
+            The batch.
+        """
+        return augment_pairs(batch, lambda part: self.augment(part, dataloader_idx))
+
+    def augment(self, batch: Sample, dataloader_idx: int) -> Sample:
+        """Normalize and augment a batch.
+
+        Args:
+            batch: A batch.
+            dataloader_idx: Index of the dataloader.
+
+        Returns:
+            The batch.
+        """
+        return super().on_after_batch_transfer(batch, dataloader_idx)
 
     def _dataloader_factory(self, split: str) -> DataLoader[Sample]:
         if split != 'train':
@@ -197,11 +229,15 @@ class PlacesDataModule(NonGeoDataModule):
                 ' batch to train on'
             )
         if self.domains_per_batch is None:
-            sampler: Sampler[int] = ShuffleSampler(dataset, self.seed)
+            sampler: Any = ShuffleSampler(dataset, self.seed)
         else:
             sampler = DomainBalancedSampler(
                 dataset.domain, self.batch_size, self.domains_per_batch, self.seed
             )
+        if self.target_split is not None:
+            target = self._valid_attribute('target_dataset')
+            sampler = PairSampler(sampler, ShuffleSampler(target, self.seed + 1))
+            dataset = PairedDataset(dataset, target)
         return DataLoader(
             dataset,
             batch_size=self.batch_size,

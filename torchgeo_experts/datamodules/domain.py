@@ -13,6 +13,7 @@ from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets.utils import Sample
 
 from ..datasets.splits import share_out
+from .base import TargetSplit
 from .described import (
     Described,
     describe_patches,
@@ -52,6 +53,7 @@ class DomainDataModule(WrappedDataModule):
         split_seed: int = 0,
         min_samples: int = 1,
         domains_per_batch: int | None = None,
+        target_split: TargetSplit | None = None,
         classes: Sequence[str] | None = None,
     ) -> None:
         """Initialize a new DomainDataModule instance.
@@ -74,6 +76,8 @@ class DomainDataModule(WrappedDataModule):
             domains_per_batch: If given, each training batch holds this many domains
                 with equally many samples each. Default: plain shuffling. Not for a
                 GeoDataModule.
+            target_split: If given, training also sees the images of this split, 'val' or
+                'test', without their labels: for methods that adapt to them.
             classes: Class names, in the order of the labels. Default: those that the
                 data set tells, if any.
 
@@ -82,6 +86,7 @@ class DomainDataModule(WrappedDataModule):
             ValueError: If arguments do not go together.
         """
         super().__init__(datamodule, domains_per_batch)
+        self.target_split = target_split
         self.rule, self.places = domains, places
         self.val_domains, self.test_domains = val_domains, test_domains
         self.split_seed, self.min_samples = split_seed, min_samples
@@ -109,7 +114,7 @@ class DomainDataModule(WrappedDataModule):
                 f'{type(self.rule).__name__} names the domain of each sample, but {kind}'
                 ' draws patches anywhere: use GridDomains, PolygonDomains or ClusterDomains'
             )
-        for name in ('places', 'val_domains', 'domains_per_batch'):
+        for name in ('places', 'val_domains', 'domains_per_batch', 'target_split'):
             if getattr(self, name) is not None:
                 raise ValueError(
                     f'{name} is for data sets of images, but {kind} draws patches from'
@@ -132,6 +137,8 @@ class DomainDataModule(WrappedDataModule):
         """
         if self.val_domains is None:
             needed = [stage] if self.own_datasets else ['fit', stage]
+            if stage == 'fit' and self.target_split == 'test':
+                needed.append('test')
         else:
             needed = [] if self.own_datasets else ['fit', 'test']
         for each in dict.fromkeys(needed):

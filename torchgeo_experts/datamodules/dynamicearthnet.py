@@ -11,7 +11,7 @@ from torch import nn
 from torchgeo.datasets.utils import Path
 
 from ..datasets.dynamicearthnet import STATISTICS, DynamicEarthNet
-from .base import PlacesDataModule
+from .base import PlacesDataModule, TargetSplit
 from .series_augmentation import SeriesAugmentation
 
 
@@ -31,6 +31,7 @@ class DynamicEarthNetDataModule(PlacesDataModule):
         batch_size: int = 8,
         num_workers: int = 0,
         domains_per_batch: int | None = None,
+        target_split: TargetSplit | None = None,
         mean: float | Sequence[float] | None = None,
         std: float | Sequence[float] | None = None,
         augmentations: list[nn.Module] | None = None,
@@ -46,6 +47,8 @@ class DynamicEarthNetDataModule(PlacesDataModule):
             num_workers: Number of workers for parallel data loading.
             domains_per_batch: If given, each training batch holds this many domains
                 with equally many samples each. Default: plain shuffling.
+            target_split: If given, training also sees the images of this split, 'val' or
+                'test', without their labels: for methods that adapt to them.
             mean: Mean to subtract from images, one value or one a channel. Default:
                 that of the published code for the form of the files.
             std: Standard deviation to divide images by, one value or one a channel.
@@ -68,6 +71,7 @@ class DynamicEarthNetDataModule(PlacesDataModule):
             num_classes=num_classes,
             cache=cache,
         )
+        self.target_split = target_split
 
     def prepare_data(self) -> None:
         """Unpack archives, in one process only."""

@@ -10,7 +10,7 @@ from torch import nn
 from torchgeo.datasets.utils import Path
 
 from ..datasets.fmow import DomainName, FMoW, SplitName
-from .base import PlacesDataModule
+from .base import PlacesDataModule, TargetSplit
 from .imagenet import MEAN, STD
 
 
@@ -44,6 +44,7 @@ class FMoWDataModule(PlacesDataModule):
         batch_size: int = 64,
         num_workers: int = 0,
         domains_per_batch: int | None = None,
+        target_split: TargetSplit | None = None,
         mean: float | Sequence[float] = MEAN,
         std: float | Sequence[float] = STD,
         augmentations: list[nn.Module] | None = None,
@@ -79,6 +80,8 @@ class FMoWDataModule(PlacesDataModule):
             num_workers: Number of workers for parallel data loading.
             domains_per_batch: If given, each training batch holds this many domains
                 with equally many samples each. Default: plain shuffling.
+            target_split: If given, training also sees the images of this split, 'val' or
+                'test', without their labels: for methods that adapt to them.
             mean: Mean to subtract from images, one value or one a channel.
             std: Standard deviation to divide images by, one value or one a channel.
             augmentations: Kornia augmentations of training batches, applied after
@@ -110,6 +113,7 @@ class FMoWDataModule(PlacesDataModule):
             download=download,
             checksum=checksum,
         )
+        self.target_split = target_split
         self.roles = {'val': val_split, 'test': test_split, 'predict': test_split}
         self._train: FMoW | None = None
 

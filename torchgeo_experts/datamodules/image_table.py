@@ -16,7 +16,7 @@ from ..datasets.image_table import ImageTable
 from ..datasets.splits import share_out
 from ..datasets.table import CheckedTable, check_table
 from ..datasets.table_file import Columns
-from .base import PlacesDataModule
+from .base import PlacesDataModule, TargetSplit
 
 
 class ImageTableDataModule(PlacesDataModule):
@@ -57,6 +57,7 @@ class ImageTableDataModule(PlacesDataModule):
         batch_size: int = 64,
         num_workers: int = 0,
         domains_per_batch: int | None = None,
+        target_split: TargetSplit | None = None,
         mean: float | Sequence[float] = 0.0,
         std: float | Sequence[float] = 255.0,
         augmentations: list[nn.Module] | None = None,
@@ -90,6 +91,8 @@ class ImageTableDataModule(PlacesDataModule):
             num_workers: Number of workers for parallel data loading.
             domains_per_batch: If given, each training batch holds this many domains
                 with equally many samples each. Default: plain shuffling.
+            target_split: If given, training also sees the images of this split, 'val' or
+                'test', without their labels: for methods that adapt to them.
             mean: Mean to subtract from images, one value or one a channel.
             std: Standard deviation to divide images by, one value or one a channel.
             augmentations: Kornia augmentations of training batches, applied after
@@ -109,6 +112,7 @@ class ImageTableDataModule(PlacesDataModule):
             bands=bands,
             size=size,
         )
+        self.target_split = target_split
         by_domain = (val_domains is not None, test_domains is not None)
         if by_domain != (split_column is None,) * 2:
             raise ValueError(

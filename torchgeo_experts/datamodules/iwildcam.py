@@ -10,7 +10,7 @@ from torch import nn
 from torchgeo.datasets.utils import Path
 
 from ..datasets.iwildcam import IWildCam
-from .base import PlacesDataModule
+from .base import PlacesDataModule, TargetSplit
 from .imagenet import MEAN, STD
 from .rules import PlaceRule
 
@@ -43,6 +43,7 @@ class IWildCamDataModule(PlacesDataModule):
         batch_size: int = 16,
         num_workers: int = 0,
         domains_per_batch: int | None = None,
+        target_split: TargetSplit | None = None,
         mean: float | Sequence[float] = MEAN,
         std: float | Sequence[float] = STD,
         augmentations: list[nn.Module] | None = None,
@@ -68,6 +69,8 @@ class IWildCamDataModule(PlacesDataModule):
             num_workers: Number of workers for parallel data loading.
             domains_per_batch: If given, each training batch holds this many domains
                 with equally many samples each. Default: plain shuffling.
+            target_split: If given, training also sees the images of this split, 'val' or
+                'test', without their labels: for methods that adapt to them.
             mean: Mean to subtract from images, one value or one a channel. Default:
                 that of ImageNet, as in WILDS.
             std: Standard deviation to divide images by, one value or one a channel.
@@ -99,6 +102,7 @@ class IWildCamDataModule(PlacesDataModule):
             download=download,
             checksum=checksum,
         )
+        self.target_split = target_split
         self.val_split, self.test_split = val_split, test_split
         self._train: IWildCam | None = None
 

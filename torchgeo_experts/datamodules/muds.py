@@ -10,7 +10,7 @@ from torch import nn
 from torchgeo.datasets.utils import Path
 
 from ..datasets.muds import MUDS
-from .base import PlacesDataModule
+from .base import PlacesDataModule, TargetSplit
 
 #: Mean and standard deviation of red, green and blue, from the published code of CoDEX.
 MEAN, STD = (119.9347, 105.3608, 77.5125), (59.5921, 48.2708, 44.7296)
@@ -32,6 +32,7 @@ class MUDSDataModule(PlacesDataModule):
         batch_size: int = 8,
         num_workers: int = 0,
         domains_per_batch: int | None = None,
+        target_split: TargetSplit | None = None,
         mean: float | Sequence[float] = MEAN,
         std: float | Sequence[float] = STD,
         augmentations: list[nn.Module] | None = None,
@@ -52,6 +53,8 @@ class MUDSDataModule(PlacesDataModule):
             num_workers: Number of workers for parallel data loading.
             domains_per_batch: If given, each training batch holds this many domains
                 with equally many samples each. Default: plain shuffling.
+            target_split: If given, training also sees the images of this split, 'val' or
+                'test', without their labels: for methods that adapt to them.
             mean: Mean to subtract from images, one value or one a channel.
             std: Standard deviation to divide images by, one value or one a channel.
             augmentations: Kornia augmentations of training batches, applied after
@@ -74,6 +77,7 @@ class MUDSDataModule(PlacesDataModule):
             download=download,
             checksum=checksum,
         )
+        self.target_split = target_split
 
     def prepare_data(self) -> None:
         """Download and unpack what is missing, in one process only."""

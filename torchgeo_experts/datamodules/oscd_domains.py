@@ -11,7 +11,7 @@ from torchgeo.datasets.utils import Path
 
 from ..datasets.oscd_cities import VAL_CITIES
 from ..datasets.oscd_domains import OSCDDomains, check_bands
-from .base import PlacesDataModule
+from .base import PlacesDataModule, TargetSplit
 
 #: Mean and standard deviation of each band, values as stored. They are those of
 #: TorchGeo's OSCDDataModule (0.10), rounded; it does not say which images they are of.
@@ -51,6 +51,7 @@ class OSCDDomainsDataModule(PlacesDataModule):
         batch_size: int = 8,
         num_workers: int = 0,
         domains_per_batch: int | None = None,
+        target_split: TargetSplit | None = None,
         mean: float | Sequence[float] | None = None,
         std: float | Sequence[float] | None = None,
         augmentations: list[nn.Module] | None = None,
@@ -75,6 +76,8 @@ class OSCDDomainsDataModule(PlacesDataModule):
             num_workers: Number of workers for parallel data loading.
             domains_per_batch: If given, each training batch holds this many domains
                 with equally many samples each. Default: plain shuffling.
+            target_split: If given, training also sees the images of this split, 'val' or
+                'test', without their labels: for methods that adapt to them.
             mean: Mean to subtract from images, one value or one a channel. Default:
                 that of each band.
             std: Standard deviation to divide images by, one value or one a channel.
@@ -104,6 +107,7 @@ class OSCDDomainsDataModule(PlacesDataModule):
             download=download,
             checksum=checksum,
         )
+        self.target_split = target_split
 
     def val_dataloader(self) -> Any:
         """Implement one or more PyTorch DataLoaders for validation.

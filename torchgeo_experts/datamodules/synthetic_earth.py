@@ -14,7 +14,7 @@ from ..datasets import (
     SyntheticEarthSegmentation,
     SyntheticEarthSeries,
 )
-from .base import PlacesDataModule
+from .base import PlacesDataModule, TargetSplit
 
 #: Data set of each task.
 DATASETS: dict[str, type[Any]] = {
@@ -58,6 +58,7 @@ class SyntheticEarthDataModule(PlacesDataModule):
         batch_size: int = 64,
         num_workers: int = 0,
         domains_per_batch: int | None = None,
+        target_split: TargetSplit | None = None,
         mean: float | Sequence[float] = 122.0,
         std: float | Sequence[float] = 22.0,
         augmentations: list[nn.Module] | None = None,
@@ -90,6 +91,8 @@ class SyntheticEarthDataModule(PlacesDataModule):
             num_workers: Number of workers for parallel data loading.
             domains_per_batch: If given, each training batch holds this many domains
                 with equally many samples each. Default: plain shuffling.
+            target_split: If given, training also sees the images of this split, 'val' or
+                'test', without their labels: for methods that adapt to them.
             mean: Mean to subtract from images, one value or one a channel.
             std: Standard deviation to divide images by, one value or one a channel.
             augmentations: Kornia augmentations of training batches, applied after
@@ -125,6 +128,7 @@ class SyntheticEarthDataModule(PlacesDataModule):
             seed=seed,
             **given,
         )
+        self.target_split = target_split
 
     def configure_domains(self) -> None:
         """Name domains, groups and classes, by an Earth with few images."""

@@ -63,7 +63,7 @@ class WrappedDataModule(PlacesDataModule, ABC):
         """Download and prepare data."""
         self.datamodule.prepare_data()
 
-    def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:
+    def augment(self, batch: Sample, dataloader_idx: int) -> Sample:
         """Apply the datamodule's augmentations.
 
         Args:

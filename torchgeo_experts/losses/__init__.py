@@ -16,11 +16,13 @@ from .criterion import Criterion, make_criterion
 from .distillation import route_distillation
 from .focal import sigmoid_focal, softmax_focal
 from .gather import gather_with_grad
+from .group_dro import GroupDRO
 from .invariance import invariance_loss, invariance_loss_outside
 from .soft_group_dro import SoftGroupDRO, class_groups
 
 __all__ = (
     'Criterion',
+    'GroupDRO',
     'SoftGroupDRO',
     'balance_loss',
     'choice_probabilities',

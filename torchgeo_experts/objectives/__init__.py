@@ -3,18 +3,48 @@
 
 """Training methods, one class each."""
 
-from .base import Objective, Outcome, Step
+from .advent import AdvEnt
+from .base import Objective, Outcome, Spec, Step
 from .codex import ExpertTraining, SelectorTraining
+from .coral import CORAL, DeepCORAL
+from .dann import DANN, TargetDANN
 from .erm import ERM
+from .fish import Fish
+from .group_dro import GroupDRO
+from .irm import IRM
+from .mixing import ClassMix, Mixup
 from .moge import MoGE, RobustMoGE
+from .pixel_contrast import PixelContrast
+from .rdm import RDM
+from .self_training import MaxSquare, PseudoLabels
+from .style import StyleAugment, TargetStyle
+from .vrex import VREx
 
 __all__ = (
+    'CORAL',
+    'DANN',
     'ERM',
+    'IRM',
+    'RDM',
+    'AdvEnt',
+    'ClassMix',
+    'DeepCORAL',
     'ExpertTraining',
+    'Fish',
+    'GroupDRO',
+    'MaxSquare',
+    'Mixup',
     'MoGE',
     'Objective',
     'Outcome',
+    'PixelContrast',
+    'PseudoLabels',
     'RobustMoGE',
     'SelectorTraining',
+    'Spec',
     'Step',
+    'StyleAugment',
+    'TargetDANN',
+    'TargetStyle',
+    'VREx',
 )

@@ -7,11 +7,38 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 from torchgeo.datasets.utils import Sample
 
 from ..configurable import Configurable
 from ..losses import Criterion
+
+#: What the names of a target's entries in a batch begin with.
+TARGET_PREFIX = 'target_'
+
+#: What an objective may need, and what to do where it is missing.
+REQUIREMENTS = {
+    'target': 'unlabelled images of the target domains: set target_split of the datamodule,'
+    " to 'test' or 'val'",
+    'map': 'maps as targets: use DomainSegmentationTask or DomainChangeTask',
+    'label': 'classes of whole images: use DomainClassificationTask',
+    'exclusive': "classes that exclude each other: use task='multiclass' or 'binary'",
+}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What an objective knows of the network before it is trained."""
+
+    #: Number of features that heads read.
+    num_features: int
+    #: Number of logits.
+    num_outputs: int
+    #: Whether logits are maps.
+    maps: bool = False
+    #: Number of training domains; None if it is not known and not needed.
+    num_domains: int | None = None
 
 
 @dataclass(frozen=True)
@@ -27,6 +54,8 @@ class Step:
     target: Tensor
     #: Risk and accuracy of each sample.
     criterion: Criterion
+    #: How much of the training is over, from 0 to 1.
+    progress: float = 0.0
 
     def risk(self, logits: Tensor) -> Tensor:
         """Average the risk over samples.
@@ -43,6 +72,20 @@ class Step:
     def domain(self) -> Tensor:
         """Training domain of each sample, int64, shape (B,)."""
         return self.batch['domain']
+
+    @property
+    def judged(self) -> Tensor:
+        """Which samples have anything that counts, boolean, shape (B,)."""
+        return self.criterion.judged(self.target)
+
+    @property
+    def unlabelled(self) -> Sample:
+        """Batch of images of the target domains, without labels."""
+        return {
+            key.removeprefix(TARGET_PREFIX): value
+            for key, value in self.batch.items()
+            if key.startswith(TARGET_PREFIX)
+        }
 
 
 class Outcome(NamedTuple):
@@ -61,8 +104,26 @@ class Objective(Configurable, ABC):
     detection alike, as it sees risks a sample and never the shape of a target.
     """
 
-    #: What it needs beyond images and targets: 'domain'.
+    #: What it needs beyond images and targets: 'domain' (of each sample), or one of
+    #: :data:`REQUIREMENTS`.
     requires: ClassVar[frozenset[str]] = frozenset()
+    #: Learning rate of parameters of its own, relative to that of the network.
+    lr_scale: float = 1.0
+
+    def build(self, spec: Spec) -> None:
+        """Make what depends on the network or on the number of domains.
+
+        Args:
+            spec: What is known of them.
+        """
+
+    def after_step(self, net: nn.Module, optimizer: Optimizer) -> None:
+        """Do what is to be done after a step of the optimizer.
+
+        Args:
+            net: The network.
+            optimizer: The optimizer.
+        """
 
     @abstractmethod
     def forward(self, step: Step) -> Outcome:

@@ -39,6 +39,8 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
     criterion: Criterion
     #: Key of the target in a sample.
     target_key: str
+    #: Steps of the whole training, as far as they are known.
+    _num_steps: float = float('inf')
 
     # How the network is made ---------------------------------------------------------
 
@@ -137,6 +139,11 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
                 ' read it from'
             )
 
+    @property
+    def target_kind(self) -> str:
+        """What targets are: a 'label' or a 'map'."""
+        return 'map' if self.target_key == 'mask' else self.target_key
+
     def target(self, batch: Sample) -> Tensor:
         """Select the target.
 
@@ -168,6 +175,16 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
 
     # Steps ----------------------------------------------------------------------------
 
+    def on_train_start(self) -> None:
+        """Find out how long training will take."""
+        super().on_train_start()
+        self._num_steps = self.trainer.estimated_stepping_batches
+
+    @property
+    def progress(self) -> float:
+        """How much of the training is over, from 0 to 1."""
+        return self.trainer.global_step / max(self._num_steps, 1)
+
     def training_step(
         self, batch: Sample, batch_idx: int, dataloader_idx: int = 0
     ) -> Tensor:
@@ -182,7 +199,7 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
             The loss tensor.
         """
         target = self.target(batch)
-        step = Step(self.model, batch, target, self.criterion)
+        step = Step(self.model, batch, target, self.criterion, self.progress)
         logits, terms = self.objective(step)
         loss = torch.stack(list(terms.values())).sum()
         self.log('train_loss', loss, batch_size=len(target))

@@ -1,0 +1,195 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""Objectives with unlabelled targets, and with maps, against their formulas."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from objectives.tiny import CLASSES, build, make_net, make_step, predict
+from torch import Tensor
+
+from torchgeo_experts.losses.adversarial import information_map, reversal_ramp
+from torchgeo_experts.losses.mixing import class_mix
+from torchgeo_experts.losses.pixel_contrast import supervised_contrast
+from torchgeo_experts.objectives import (
+    AdvEnt,
+    ClassMix,
+    DeepCORAL,
+    MaxSquare,
+    PixelContrast,
+    PseudoLabels,
+    Step,
+    StyleAugment,
+    TargetDANN,
+    TargetStyle,
+)
+from torchgeo_experts.objectives.mixing import over_bands
+
+
+def unlabelled(step: Step) -> Tensor:
+    return predict(step, step.unlabelled)
+
+
+@pytest.mark.parametrize('maps', [False, True])
+def test_deep_coral(maps: bool) -> None:
+    step = make_step(make_net(maps), maps)
+    found = build(DeepCORAL(weight=3.0, pixels=10**6))(step).terms['coral']
+    covariances = []
+    for batch in (step.batch, step.unlabelled):
+        head = step.net.backbone.read(batch).head.detach()
+        vectors = head.movedim(1, -1).flatten(0, -2) if maps else head
+        covariances.append(np.cov(vectors.numpy().T))
+    distance = ((covariances[0] - covariances[1]) ** 2).sum() / (
+        4 * len(covariances[0]) ** 2
+    )
+    assert float(found) == pytest.approx(3 * distance, rel=1e-4)
+
+
+@pytest.mark.parametrize('maps', [False, True])
+def test_max_square(maps: bool) -> None:
+    step = make_step(make_net(maps), maps)
+    found = build(MaxSquare(weight=0.3), maps)(step).terms['max_square']
+    p = unlabelled(step).softmax(dim=1)
+    # Half of the Gini impurity, less one half.
+    gini = (1 - p.square().sum(dim=1)).mean()
+    assert float(found) == pytest.approx(0.3 * float(gini - 1) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize('maps', [False, True])
+def test_pseudo_labels(maps: bool) -> None:
+    net = make_net(maps)
+    with torch.no_grad():
+        for parameter in net.head.parameters():
+            parameter *= 4
+    step = make_step(net, maps, progress=0.1)
+    objective = build(PseudoLabels(weight=2.0, threshold=0.6, ramp=0.4), maps)
+    found = objective(step).terms['pseudo_labels']
+    logits = unlabelled(step)
+    top, label = logits.softmax(dim=1).max(dim=1)
+    assert 0.05 < (top >= 0.6).double().mean() < 0.95
+    loss = F.cross_entropy(logits, label, reduction='none') * (top >= 0.6)
+    assert float(found) == pytest.approx(2 * 0.25 * float(loss.mean()), rel=1e-5)
+    late = make_step(net, maps, progress=0.9)
+    full = objective(late).terms['pseudo_labels']
+    assert float(full) == pytest.approx(4 * float(found), rel=1e-5)
+
+
+def test_target_dann() -> None:
+    step = make_step(make_net(), progress=0.3)
+    objective = build(TargetDANN(weight=0.5, width=16))
+    loss = objective(step).terms['adversarial']
+    body = step.net.backbone.body.weight
+    judge = list(objective.discriminator.parameters())
+    found = torch.autograd.grad(loss, [body, *judge])
+    source, target = (
+        objective.discriminator(step.net.backbone.read(batch).head)
+        for batch in (step.batch, step.unlabelled)
+    )
+    truth = torch.cat([torch.ones_like(source), torch.zeros_like(target)])
+    together = torch.cat([source, target])
+    plain = 0.5 * F.binary_cross_entropy_with_logits(together, truth)
+    expected = list(torch.autograd.grad(plain, [body, *judge]))
+    expected[0] = -reversal_ramp(0.3) * expected[0]
+    torch.testing.assert_close(list(found), expected, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize('maps', [False, True])
+def test_advent_gives_the_gradients_of_two_passes(maps: bool) -> None:
+    step = make_step(make_net(maps), maps, size=4)
+    objective = build(AdvEnt(weight=0.7), maps)
+    judge = objective.discriminator
+    network, own = list(step.net.parameters()), list(judge.parameters())
+    loss = torch.stack(list(objective(step).terms.values())).sum()
+    found = torch.autograd.grad(loss, [*network, *own])
+
+    def bce(logits: Tensor, value: float) -> Tensor:
+        return F.binary_cross_entropy_with_logits(
+            logits, torch.full_like(logits, value)
+        )
+
+    logits, target = predict(step), unlabelled(step)
+    first = step.risk(logits) + 0.7 * bce(judge(information_map(target)), 1)
+    by_hand = list(torch.autograd.grad(first, network))
+    second = (
+        bce(judge(information_map(logits.detach())), 1)
+        + bce(judge(information_map(target.detach())), 0)
+    ) / 2
+    by_hand += torch.autograd.grad(second, own)
+    torch.testing.assert_close(list(found), by_hand, rtol=1e-5, atol=1e-8)
+
+
+def test_class_mix() -> None:
+    net = make_net(maps=True)
+    step = make_step(net, maps=True)
+    objective = build(ClassMix(), maps=True)
+    torch.manual_seed(3)
+    (risk,) = objective(step).terms.values()
+    torch.manual_seed(3)
+    partner = torch.randperm(len(step.target))
+    mask = class_mix(step.target[partner], CLASSES)
+    image, target = step.batch['image'].clone(), step.target.clone()
+    for i in range(len(target)):
+        j = int(partner[i])
+        for row in range(8):
+            for column in range(8):
+                if mask[i, row, column]:
+                    image[i, :, row, column] = step.batch['image'][j, :, row, column]
+                    target[i, row, column] = step.target[j, row, column]
+    expected = F.cross_entropy(predict(step, {'image': image}), target)
+    assert float(risk) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_masks_over_bands() -> None:
+    mask = torch.rand(2, 4, 4) > 0.5
+    single = over_bands(mask, torch.zeros(2, 3, 4, 4))
+    assert torch.equal(single, mask[:, None])
+    pair = over_bands(mask, torch.zeros(2, 2, 3, 4, 4))
+    assert torch.equal(
+        pair.expand(2, 2, 3, 4, 4), mask[:, None, None].expand(2, 2, 3, 4, 4)
+    )
+    dates = torch.rand(2, 5, 4, 4) > 0.5
+    series = over_bands(dates, torch.zeros(2, 5, 3, 4, 4))
+    assert torch.equal(series, dates[:, :, None])
+
+
+@pytest.mark.parametrize('kind', [StyleAugment, TargetStyle])
+def test_style(kind: Any) -> None:
+    step = make_step(make_net())
+    objective = build(kind(strength=0.8))
+    torch.manual_seed(3)
+    (risk,) = objective(step).terms.values()
+    torch.manual_seed(3)
+    image = step.batch['image']
+    strength = 0.8 * torch.rand(len(image))
+    other = step.unlabelled['image']
+    if kind is StyleAugment:
+        other = image[torch.randperm(len(image))]
+    styled = torch.empty_like(image)
+    for i, a in enumerate(strength.double()):
+        for band in range(3):
+            x, y = image[i, band], other[i, band]
+            moved = (x - x.mean()) / x.std(correction=0) * y.std(
+                correction=0
+            ) + y.mean()
+            styled[i, band] = (1 - a) * x + a * moved
+    expected = F.cross_entropy(predict(step, {'image': styled}), step.target)
+    assert float(risk) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_pixel_contrast() -> None:
+    step = make_step(make_net(maps=True), maps=True, size=2)
+    objective = build(PixelContrast(weight=0.5, pixels=128), maps=True)
+    found = objective(step).terms['contrast']
+    head = step.net.backbone.read(step.batch).head.movedim(1, -1).flatten(0, -2)
+    projected = F.normalize(objective.projection(head), dim=1)
+    expected = supervised_contrast(projected, step.target.flatten(), 0.07)
+    assert float(found) == pytest.approx(0.5 * float(expected), rel=1e-3)
+    pair = make_step(make_net(maps=True), maps=True, size=2)
+    pair.batch['image'] = pair.batch['image'].unsqueeze(1).repeat(1, 2, 1, 1, 1)
+    with pytest.raises(ValueError, match='a map of each image'):
+        step.net.predict = lambda features: features.head  # type: ignore[method-assign]
+        build(PixelContrast(), maps=True)(pair)

@@ -1,0 +1,87 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""A network of a few numbers, and a step of it, for tests of objectives."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchgeo_experts.losses import make_criterion
+from torchgeo_experts.models import (
+    Backbone,
+    ConvExperts,
+    Features,
+    LinearExperts,
+    SingleNet,
+)
+from torchgeo_experts.objectives import Objective, Spec, Step
+
+CLASSES, FEATURES, DOMAINS = 4, 5, 3
+
+
+class Pooled(Backbone):
+    """A linear layer and a nonlinearity on all pixels."""
+
+    out_features, pyramid_channels = FEATURES, (FEATURES,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(3 * 4 * 4, FEATURES)
+
+    def forward(self, image: Tensor) -> Features:
+        return Features(self.body(image.flatten(1)).tanh(), [])
+
+
+class Mapped(Backbone):
+    """A linear layer and a nonlinearity on each pixel, of images or of series."""
+
+    out_features, pyramid_channels = FEATURES, (FEATURES,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(3, FEATURES)
+
+    def forward(self, image: Tensor) -> Features:
+        found = self.body(image.movedim(-3, -1)).movedim(-1, -3)
+        return Features(found.tanh(), [])
+
+
+def make_net(maps: bool = False) -> SingleNet:
+    torch.manual_seed(0)
+    if maps:
+        return SingleNet(Mapped(), ConvExperts(1, FEATURES, CLASSES)).double()
+    return SingleNet(Pooled(), LinearExperts(1, FEATURES, CLASSES)).double()
+
+
+def make_step(net: SingleNet, maps: bool = False, size: int = 12, **given: Any) -> Step:
+    """Make a step of samples of three domains, with targets to adapt to."""
+    generator = torch.Generator().manual_seed(1)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    side = 8 if maps else 4
+    domain = torch.arange(size) % DOMAINS
+    batch = {
+        'image': draw(size, 3, side, side) + domain[:, None, None, None],
+        'domain': domain,
+        'target_image': draw(size, 3, side, side) - 1,
+    }
+    shape = (size, side, side) if maps else (size,)
+    target = torch.randint(0, CLASSES, shape, generator=generator)
+    criterion = make_criterion('multiclass', 'ce', num_outputs=CLASSES)
+    return Step(net, batch, target, criterion, **given)
+
+
+def build(objective: Objective, maps: bool = False) -> Objective:
+    torch.manual_seed(2)
+    objective.build(Spec(FEATURES, CLASSES, maps, DOMAINS))
+    return objective.double()
+
+
+def predict(step: Step, batch: Any = None) -> Tensor:
+    """Predict a batch, by the network alone."""
+    batch = step.batch if batch is None else batch
+    return step.net.predict(step.net.backbone.read(batch))

@@ -1,0 +1,84 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""Training on mixtures of images."""
+
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..losses.mixing import beta_coefficient, class_mix, domain_pairs
+from .base import Objective, Outcome, Spec, Step
+
+
+class Mixup(Objective):
+    """Mixtures of two images of different domains, and of their risks.
+
+    Inter-domain Mixup as in DomainBed (Yan et al., 2020; Xu et al., 2020), which mixes
+    whole batches of one domain each; here each image has a partner of another domain. One
+    coefficient a batch.
+    """
+
+    requires: ClassVar[frozenset[str]] = frozenset({'domain'})
+
+    def __init__(self, alpha: float = 0.2) -> None:
+        """Initialize a new Mixup instance.
+
+        Args:
+            alpha: Parameter of the Beta distribution. DomainBed: 0.2.
+        """
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, step: Step) -> Outcome:
+        """Compute the loss of one step."""
+        partner = domain_pairs(step.domain)
+        share = beta_coefficient(self.alpha, step.batch['image'])
+        image = torch.lerp(step.batch['image'][partner], step.batch['image'], share)
+        logits = step.net.predict(step.net.backbone.read(step.batch | {'image': image}))
+        other = replace(step, target=step.target[partner])
+        risk = share * step.risk(logits) + (1 - share) * other.risk(logits)
+        return Outcome(logits, {'risk': risk})
+
+
+class ClassMix(Objective):
+    """Half of the classes of a map, pasted onto another image.
+
+    Olsson et al., "ClassMix", 2021, with labels in place of a teacher's predictions, as in
+    CoDEX. See :func:`~torchgeo_experts.losses.mixing.class_mix`. The place and dates of a
+    mixed image are those of the image below.
+    """
+
+    requires: ClassVar[frozenset[str]] = frozenset({'map', 'exclusive'})
+
+    def build(self, spec: Spec) -> None:
+        """Keep the number of classes."""
+        self.num_classes = max(spec.num_outputs, 2)
+
+    def forward(self, step: Step) -> Outcome:
+        """Compute the loss of one step."""
+        image, target = step.batch['image'], step.target
+        partner = torch.randperm(len(image), device=image.device)
+        other, ignored = target[partner], step.criterion.ignore_index
+        mask = class_mix(other, self.num_classes, ignored)
+        mixed = replace(step, target=other.where(mask, target))
+        image = image[partner].where(over_bands(mask, image), image)
+        logits = step.net.predict(step.net.backbone.read(step.batch | {'image': image}))
+        return Outcome(logits, {'risk': mixed.risk(logits)})
+
+
+def over_bands(mask: Tensor, image: Tensor) -> Tensor:
+    """Shape a mask so that it fits images.
+
+    Args:
+        mask: A mask of images, shape (B, H, W), or of each date, shape (B, T, H, W).
+        image: Images, shape (B, C, H, W), or of several dates, shape (B, T, C, H, W).
+
+    Returns:
+        The mask, with as many dimensions as images.
+    """
+    mask = mask.unsqueeze(-3)
+    # One map of several dates holds for all of them.
+    return mask if mask.ndim == image.ndim else mask.unsqueeze(1)
