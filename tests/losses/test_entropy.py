@@ -12,7 +12,7 @@ from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
 from torchgeo_experts.losses import make_criterion
-from torchgeo_experts.losses.entropy import class_logits, entropy_loss, max_square_loss
+from torchgeo_experts.losses.entropy import entropy_loss, max_square_loss
 
 SHAPES = [(5, 4), (1, 3), (2, 3, 4, 5), (2, 6, 3, 2, 2)]
 BOTH = [max_square_loss, entropy_loss]
@@ -97,7 +97,7 @@ class TestLabels:
         torch.manual_seed(0)
         criterion = make_criterion(task, 'bce')  # type: ignore[arg-type]
         logits = 2 * torch.randn(6, labels, *size, dtype=torch.float64)
-        found = class_logits(logits, criterion)
+        found = criterion.class_logits(logits)
         assert found.shape == (6, 2, labels, *size)
         p = expit(logits.numpy())
         np.testing.assert_allclose(found.softmax(1)[:, 1], p)
@@ -108,4 +108,4 @@ class TestLabels:
 
     def test_classes_stay(self) -> None:
         logits = torch.randn(6, 4, 2)
-        assert class_logits(logits, make_criterion('multiclass', 'ce')) is logits
+        assert make_criterion('multiclass', 'ce').class_logits(logits) is logits

@@ -56,7 +56,7 @@ def information_map(logits: Tensor) -> Tensor:
 
     Args:
         logits: Class scores, shape (B, C, ...), any floating type. Of labels, those of
-            :func:`~torchgeo_experts.losses.entropy.class_logits`.
+            :meth:`Criterion.class_logits <torchgeo_experts.losses.Criterion.class_logits>`.
 
     Returns:
         Self-information, float32 or better, shape (B, C, ...). It is 0, with a gradient
@@ -68,7 +68,7 @@ def information_map(logits: Tensor) -> Tensor:
     if logits.ndim < 2 or logits.shape[1] < 2:
         raise ValueError(
             'expected logits (B, C, ...) of at least two classes, found'
-            f' {tuple(logits.shape)}: see class_logits for labels'
+            f' {tuple(logits.shape)}: see Criterion.class_logits for labels'
         )
     log_p = F.log_softmax(at_least_single(logits), dim=1)
     # A score of minus infinity rules a class out; 0 times it would be no number.

@@ -128,6 +128,21 @@ class Criterion(nn.Module, ABC):
         """
         return target
 
+    def class_logits(self, logits: Tensor) -> Tensor:
+        r"""Turn scores into those of classes that exclude each other.
+
+        What is made for classes, such as an entropy, works for labels too. Scores and not
+        probabilities, as the logarithm of a probability is exact only from scores.
+
+        Args:
+            logits: Scores, shape (B, C, ...).
+
+        Returns:
+            Scores of classes, shape (B, C, ...). A label is a choice between two:
+            :math:`\mathrm{softmax}(0, z)`, shape (B, 2, L, ...).
+        """
+        return logits
+
     @abstractmethod
     def elements(self, logits: Tensor, target: Tensor) -> Tensor:
         """Compute the loss of each element.
@@ -210,6 +225,10 @@ class MultilabelCriterion(Criterion):
     def hits(self, logits: Tensor, target: Tensor) -> Tensor:
         """Compare the decision on each label with the target."""
         return (logits >= 0) == target[:, None].bool()
+
+    def class_logits(self, logits: Tensor) -> Tensor:
+        """Put a score of 0 for its absence before that of each label."""
+        return torch.stack([torch.zeros_like(logits), logits], dim=1)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Apply the sigmoid to each label."""

@@ -3,11 +3,9 @@
 
 """Losses that are low for sure predictions, and need no labels."""
 
-import torch
 from torch import Tensor
 
 from .adversarial import information_map
-from .criterion import Criterion, MultilabelCriterion
 from .precision import at_least_single
 
 
@@ -23,7 +21,7 @@ def max_square_loss(logits: Tensor) -> Tensor:
 
     Args:
         logits: Class scores, shape (B, C, ...), any floating type. Of labels, those of
-            :func:`class_logits`.
+            :meth:`Criterion.class_logits <torchgeo_experts.losses.Criterion.class_logits>`.
 
     Returns:
         Losses in [-1/2, -1/(2 C)], float32 or better, shape (B,).
@@ -48,26 +46,6 @@ def entropy_loss(logits: Tensor) -> Tensor:
         ValueError: If there are fewer than two classes.
     """
     return _mean_of_elements(information_map(logits).sum(dim=1))
-
-
-def class_logits(logits: Tensor, criterion: Criterion) -> Tensor:
-    r"""Turn the scores of labels into those of two classes each, and leave classes alone.
-
-    A label is a choice between two classes: :math:`\mathrm{softmax}(0, z)` is
-    :math:`(1 - \mathrm{sigmoid}(z), \mathrm{sigmoid}(z))`. So what is made for classes
-    works for binary and multilabel tasks as well. Scores and not probabilities, as the
-    logarithm of a probability is exact only from scores.
-
-    Args:
-        logits: Scores, shape (B, C, ...), or (B, L, ...) of labels.
-        criterion: The criterion, which tells what scores mean.
-
-    Returns:
-        Scores of exclusive classes, shape (B, C, ...), or (B, 2, L, ...) of labels.
-    """
-    if isinstance(criterion, MultilabelCriterion):
-        return torch.stack([torch.zeros_like(logits), logits], dim=1)
-    return logits
 
 
 def _mean_of_elements(values: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.func import functional_call
 
 from ..losses.adversarial import information_map
-from ..losses.entropy import class_logits
 from ..models.discriminators import ConvDiscriminator, MLPDiscriminator
 from .base import Objective, Outcome, Spec, Step
 
@@ -55,7 +54,7 @@ class AdvEnt(Objective):
         logits = net.predict(net.backbone.read(step.batch))
         unlabelled = net.predict(net.backbone.read(step.unlabelled))
         source, target = (
-            information_map(class_logits(x, step.criterion))
+            information_map(step.criterion.class_logits(x))
             for x in (logits, unlabelled)
         )
         constant = {k: v.detach() for k, v in self.discriminator.named_parameters()}

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..losses.entropy import class_logits, max_square_loss
+from ..losses.entropy import max_square_loss
 from ..losses.pseudo_labels import pseudo_label_risk
 from .base import Objective, Outcome, Step
 
@@ -73,7 +73,7 @@ class MaxSquare(SelfTraining):
 
     def loss(self, step: Step, logits: Tensor) -> Tensor:
         """Compute the loss of predictions of unlabelled images."""
-        return max_square_loss(class_logits(logits, step.criterion)).mean()
+        return max_square_loss(step.criterion.class_logits(logits)).mean()
 
 
 class PseudoLabels(SelfTraining):
