@@ -24,7 +24,8 @@ from .location import (
 )
 from .moge import MoGEBackbone, MoGEConfig, insert_experts
 from .multiutae import MultiUTAE
-from .nets import ExpertNet, SingleNet
+from .nets import ExpertNet, RelatedNet, SingleNet
+from .relations import OwnDomain, PlaceRelation, Relation
 from .selectors import ConvSelector, DatewiseSelector, LinearSelector
 from .series_backbones import MultiUTAEBackbone, PooledMultiUTAEBackbone
 from .smp_backbone import SMPBackbone
@@ -60,7 +61,11 @@ __all__ = (
     'MoGEConfig',
     'MultiUTAE',
     'MultiUTAEBackbone',
+    'OwnDomain',
+    'PlaceRelation',
     'PooledMultiUTAEBackbone',
+    'RelatedNet',
+    'Relation',
     'SMPBackbone',
     'SatCLIPEncoder',
     'ScaleMAEBackbone',

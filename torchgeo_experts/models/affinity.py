@@ -35,15 +35,15 @@ def softmax_without(scores: Tensor, domain: Tensor) -> Tensor:
 
     Args:
         scores: One row a sample, shape (B, D).
-        domain: Domain of each row, int64, shape (B,).
+        domain: Domain of each row, int64, shape (B,), -1 for none of them.
 
     Returns:
         Weights of the other domains, shape (B, D), each row summing to 1, and 0 for the
         own domain. With a single domain there is no other one: all 0.
     """
-    if scores.shape[1] == 1:
-        return torch.zeros_like(scores)
     own = torch.arange(scores.shape[1], device=scores.device) == domain[:, None]
+    if scores.shape[1] == 1:
+        return (~own).to(scores.dtype)
     return scores.masked_fill(own, -torch.inf).softmax(dim=1)
 
 

@@ -25,6 +25,8 @@ class Features(NamedTuple):
     pyramid: Sequence[Tensor]
     #: Which dates of a series have an image, bool, shape (B, T). None: all.
     valid: Tensor | None = None
+    #: Weights of experts that do not come from the image, float32, shape (B, D).
+    mixture: Tensor | None = None
 
     def first(self, size: int) -> 'Features':
         """Keep the first samples.
@@ -35,8 +37,11 @@ class Features(NamedTuple):
         Returns:
             Their features.
         """
-        valid = None if self.valid is None else self.valid[:size]
-        return Features(self.head[:size], [m[:size] for m in self.pyramid], valid)
+        valid, mixture = (
+            None if x is None else x[:size] for x in (self.valid, self.mixture)
+        )
+        pyramid = [m[:size] for m in self.pyramid]
+        return Features(self.head[:size], pyramid, valid, mixture)
 
 
 class Backbone(nn.Module):

@@ -4,12 +4,15 @@
 """Networks: a backbone with one head, or with one expert a domain and a selector."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchgeo.datasets.utils import Sample
 
 from .backbones import Backbone, Features, freeze
 from .experts import ExpertBank
+from .relations import Relation
 
 
 class Net(nn.Module, ABC):
@@ -136,3 +139,78 @@ class ExpertNet(Net):
     def predict(self, features: Features) -> Tensor:
         """Predict from features with the mixture of experts."""
         return self.experts.mix(features.head, self.mixture(features))
+
+
+class RelatedNet(Net):
+    """A shared backbone and one expert a training domain, mixed by what is known of them.
+
+    Unlike :class:`ExpertNet` it has no selector: weights come from the domain or the place
+    of a sample (per-domain models, D3G).
+    """
+
+    def __init__(
+        self, backbone: Backbone, experts: ExpertBank, relation: Relation
+    ) -> None:
+        """Initialize a new RelatedNet instance.
+
+        Args:
+            backbone: Backbone.
+            experts: Heads, one a training domain.
+            relation: Weighs them.
+        """
+        super().__init__()
+        self.backbone = RelatedBackbone(backbone, relation)
+        self.experts = experts
+
+    @property
+    def relation(self) -> Relation:
+        """What weighs the experts."""
+        backbone = self.backbone
+        assert isinstance(backbone, RelatedBackbone)
+        return backbone.relation
+
+    def predict(self, features: Features) -> Tensor:
+        """Predict from features with the mixture of experts."""
+        assert features.mixture is not None
+        return self.experts.mix(features.head, features.mixture)
+
+
+class RelatedBackbone(Backbone):
+    """A backbone that also tells the weights of experts."""
+
+    def __init__(self, inner: Backbone, relation: Relation) -> None:
+        """Initialize a new RelatedBackbone instance.
+
+        Args:
+            inner: Backbone.
+            relation: Weighs the experts.
+        """
+        super().__init__()
+        self.inner, self.relation = inner, relation
+        self.out_features = inner.out_features
+        self.pyramid_channels = inner.pyramid_channels
+
+    @property
+    def body(self) -> Any:  # type: ignore[override]
+        """The network."""
+        return self.inner.body
+
+    def freeze(self, frozen: bool) -> None:
+        """Stop or resume its training.
+
+        Args:
+            frozen: Whether all of it is to stay as it is.
+        """
+        super().freeze(frozen)
+        self.inner.freeze(frozen)
+
+    def read(self, batch: Sample) -> Features:
+        """Compute the features of a batch.
+
+        Args:
+            batch: A batch, with its images, and what the relation looks at.
+
+        Returns:
+            Features.
+        """
+        return self.inner.read(batch)._replace(mixture=self.relation(batch))

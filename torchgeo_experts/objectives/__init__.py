@@ -14,6 +14,7 @@ from .group_dro import GroupDRO
 from .irm import IRM
 from .mixing import ClassMix, Mixup
 from .moge import MoGE, RobustMoGE
+from .own_experts import D3G, OwnExperts
 from .pixel_contrast import PixelContrast
 from .rdm import RDM
 from .self_training import MaxSquare, PseudoLabels
@@ -22,6 +23,7 @@ from .vrex import VREx
 
 __all__ = (
     'CORAL',
+    'D3G',
     'DANN',
     'ERM',
     'IRM',
@@ -37,6 +39,7 @@ __all__ = (
     'MoGE',
     'Objective',
     'Outcome',
+    'OwnExperts',
     'PixelContrast',
     'PseudoLabels',
     'RobustMoGE',

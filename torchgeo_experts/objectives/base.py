@@ -22,6 +22,8 @@ REQUIREMENTS = {
     'target': 'unlabelled images of the target domains: set target_split of the datamodule,'
     " to 'test' or 'val'",
     'map': 'maps as targets: use DomainSegmentationTask or DomainChangeTask',
+    'relation': 'experts of training domains: give the task a relation, such as'
+    ' torchgeo_experts.OwnDomain or PlaceRelation',
     'label': 'classes of whole images: use DomainClassificationTask',
     'exclusive': "classes that exclude each other: use task='multiclass' or 'binary'",
 }

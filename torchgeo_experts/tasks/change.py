@@ -11,6 +11,7 @@ from torchgeo.datasets.utils import Sample
 from torchvision.models._api import WeightsEnum
 
 from ..models import Affinity, Backbone, ChangeExperts, ConvSelector
+from ..models.relations import Relation
 from ..objectives import Objective
 from .codex import CoDEXTask
 from .maps import MapModel, MapParts
@@ -82,6 +83,7 @@ class DomainChangeTask(ChangeParts, SingleModelTask):
         class_weights: Sequence[float] | None = None,
         ignore_index: int | None = None,
         objective: Objective | None = None,
+        relation: Relation | None = None,
         num_domains: int | None = None,
         lr: float = 1e-4,
         weight_decay: float = 0.01,
@@ -118,6 +120,8 @@ class DomainChangeTask(ChangeParts, SingleModelTask):
                 tasks).
             ignore_index: Target value to ignore in the loss and metrics.
             objective: Training method. Default: empirical risk minimization.
+            relation: What mixes experts of the training domains, one head each, by the
+                domain or the place of a sample. Default: one head for all.
             num_domains: Number of training domains. Default: read from the datamodule.
             lr: Learning rate for optimizer.
             weight_decay: Weight decay for optimizer.
@@ -126,7 +130,7 @@ class DomainChangeTask(ChangeParts, SingleModelTask):
             freeze_decoder: Freeze the decoder, to train encoder and head.
         """
         self.weights = weights
-        self._given_objective = (objective,)
+        self._given_objective, self._given_relation = (objective,), (relation,)
         super().__init__()
 
 

@@ -22,6 +22,7 @@ from ..models import (
     PooledMultiUTAEBackbone,
     make_image_backbone,
 )
+from ..models.relations import Relation
 from ..objectives import Objective
 from .base import DomainTask
 from .codex import CoDEXTask
@@ -94,7 +95,7 @@ class ClassificationParts(DomainTask):
 class DomainClassificationTask(ClassificationParts, SingleModelTask):
     """Image classification by one model, trained by any objective."""
 
-    ignore = ('weights', 'objective', 'location')
+    ignore = ('weights', 'objective', 'relation', 'location')
 
     _given_location: Any = None
 
@@ -116,6 +117,7 @@ class DomainClassificationTask(ClassificationParts, SingleModelTask):
         class_weights: Sequence[float] | None = None,
         ignore_index: int | None = None,
         objective: Objective | None = None,
+        relation: Relation | None = None,
         num_domains: int | None = None,
         lr: float = 1e-4,
         weight_decay: float = 0.01,
@@ -151,6 +153,8 @@ class DomainClassificationTask(ClassificationParts, SingleModelTask):
                 tasks).
             ignore_index: Target value to ignore in the loss and metrics.
             objective: Training method. Default: empirical risk minimization.
+            relation: What mixes experts of the training domains, one head each, by the
+                domain or the place of a sample. Default: one head for all.
             num_domains: Number of training domains. Default: read from the datamodule.
             lr: Learning rate for optimizer.
             weight_decay: Weight decay for optimizer.
@@ -158,19 +162,19 @@ class DomainClassificationTask(ClassificationParts, SingleModelTask):
             freeze_backbone: Freeze the backbone, to train the head alone.
         """
         self.weights = weights
-        self._given_objective, self._given_location = (objective,), (location,)
+        self._given_objective, self._given_relation = (objective,), (relation,)
+        self._given_location = (location,)
         super().__init__()
-        backbone = self.model.backbone
-        located = isinstance(backbone, LocatedBackbone)
-        self.hparams['location'] = backbone.fusion.to_config() if located else None
 
     def make_backbone(self) -> Backbone:
         """Make the backbone, with the place beside its features if that is wished."""
         backbone = super().make_backbone()
         (given,) = self._given_location or (None,)
+        self.hparams['location'] = None
         if given is None:
             return backbone
         fusion: LocationFusion = from_config(given, LocationFusion)  # type: ignore[type-abstract]
+        self.hparams['location'] = fusion.to_config()
         return LocatedBackbone(backbone, fusion)
 
 

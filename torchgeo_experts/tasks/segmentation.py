@@ -9,6 +9,7 @@ from typing import Literal
 from torchvision.models._api import WeightsEnum
 
 from ..models import Affinity, Backbone, ConvSelector, DatewiseSelector
+from ..models.relations import Relation
 from ..objectives import Objective
 from .codex import CoDEXTask
 from .maps import MapModel, MapParts
@@ -35,6 +36,7 @@ class DomainSegmentationTask(MapParts, SingleModelTask):
         class_weights: Sequence[float] | None = None,
         ignore_index: int | None = None,
         objective: Objective | None = None,
+        relation: Relation | None = None,
         num_domains: int | None = None,
         lr: float = 1e-4,
         weight_decay: float = 0.01,
@@ -71,6 +73,8 @@ class DomainSegmentationTask(MapParts, SingleModelTask):
                 tasks).
             ignore_index: Target value to ignore in the loss and metrics.
             objective: Training method. Default: empirical risk minimization.
+            relation: What mixes experts of the training domains, one head each, by the
+                domain or the place of a sample. Default: one head for all.
             num_domains: Number of training domains. Default: read from the datamodule.
             lr: Learning rate for optimizer.
             weight_decay: Weight decay for optimizer.
@@ -79,7 +83,7 @@ class DomainSegmentationTask(MapParts, SingleModelTask):
             freeze_decoder: Freeze the decoder, to train encoder and head.
         """
         self.weights = weights
-        self._given_objective = (objective,)
+        self._given_objective, self._given_relation = (objective,), (relation,)
         super().__init__()
 
 

@@ -3,12 +3,14 @@
 
 """Tasks with one model for all domains."""
 
+from inspect import signature
 from typing import Any
 
 from torchgeo.datasets.utils import Sample
 
 from ..configurable import from_config
-from ..models import SingleNet
+from ..models import RelatedNet, SingleNet
+from ..models.relations import Relation
 from ..objectives import ERM, Objective, Spec
 from ..objectives.base import REQUIREMENTS, TARGET_PREFIX
 from .base import DomainTask
@@ -17,11 +19,14 @@ from .base import DomainTask
 class SingleModelTask(DomainTask):
     """Base class of tasks with one model, trained by any objective."""
 
-    ignore: tuple[str, ...] = ('weights', 'objective')
+    ignore: tuple[str, ...] = ('weights', 'objective', 'relation')
 
-    #: What the objective was made from, until :meth:`configure_models`.
+    #: What objective and relation were made from, until :meth:`configure_models`.
     _given_objective: Any = None
-    #: Whether the objective has what depends on the number of domains.
+    _given_relation: Any = None
+    #: A :class:`SingleNet`, or a :class:`RelatedNet` if there is a relation.
+    model: Any
+    #: Whether all is there that depends on the number of domains.
     _built = False
 
     def __init__(self) -> None:
@@ -31,27 +36,60 @@ class SingleModelTask(DomainTask):
             ValueError: If the objective is for other tasks.
         """
         super().__init__()
-        # Its recipe, since a checkpoint cannot hold the module.
+        # Their recipes, since a checkpoint cannot hold the modules.
         self.hparams['objective'] = self.objective.to_config()
+        relation = None if self._relation is None else self._relation.to_config()
+        if 'relation' in signature(type(self)).parameters:
+            self.hparams['relation'] = relation
+        self._check_requirements()
+
+    def _check_requirements(self) -> None:
         given = {self.target_kind}
         if self.hparams['task'] != 'multilabel':
             given.add('exclusive')
-        missing = self.objective.requires & {'map', 'label', 'exclusive'} - given
-        for need in sorted(missing):
+        if self._relation is not None:
+            given.add('relation')
+        missing = self.objective.requires & {'map', 'label', 'exclusive', 'relation'}
+        for need in sorted(missing - given):
             name = type(self.objective).__name__
             raise ValueError(f'{name} needs {REQUIREMENTS[need]}')
 
     def configure_models(self) -> None:
-        """Initialize the model, and the objective as far as domains are known."""
+        """Initialize the model and the objective, as far as domains are known."""
         (given,) = self._given_objective or (None,)
         self.method = ERM() if given is None else from_config(given, Objective)
-        backbone = self.make_backbone()
-        self.model = SingleNet(backbone, self.make_heads(backbone, 1))
-        known = self.hparams['num_domains'] is not None
-        if known or 'domain' not in self.method.requires:
+        (given,) = self._given_relation or (None,)
+        kind: Any = Relation  # an abstract class, which mypy refuses as a type
+        # In a list: it becomes a part of the network.
+        self._kept = [None if given is None else from_config(given, kind)]
+        self._backbone = self.make_backbone()
+        waits = self._relation is not None or 'domain' in self.method.requires
+        if self.hparams['num_domains'] is not None or not waits:
             self._build()
+        elif self._relation is None:
+            self._build_net()
+
+    @property
+    def _relation(self) -> Relation | None:
+        """What mixes experts of domains, if there are any."""
+        return self._kept[0]  # type: ignore[no-any-return]
+
+    def _build_net(self) -> None:
+        """Build the network: with one head, or with one a training domain."""
+        backbone, relation = self._backbone, self._relation
+        del self._backbone
+        if relation is None:
+            self.model = SingleNet(backbone, self.make_heads(backbone, 1))
+            return
+        count = self.hparams['num_domains']
+        heads = self.make_heads(backbone, count)
+        relation.build(count)
+        self.model = RelatedNet(backbone, heads, relation)
 
     def _build(self) -> None:
+        """Build what depends on the number of domains."""
+        if not hasattr(self, 'model'):
+            self._build_net()
         spec = Spec(
             num_features=self.model.backbone.out_features,
             num_outputs=self.num_outputs,
@@ -66,10 +104,30 @@ class SingleModelTask(DomainTask):
 
         Args:
             stage: Either 'fit', 'validate', 'test' or 'predict'.
+
+        Raises:
+            ValueError: If there are no domains, or their places are needed and unknown.
         """
         super().setup(stage)
         if not self._built and self.hparams['num_domains'] is not None:
             self._build()
+        if self._relation is None:
+            return
+        if not self._built:
+            raise ValueError(
+                'relation needs experts of training domains, but num_domains is not given,'
+                ' and there is no datamodule with domains to read it from'
+            )
+        if stage == 'fit' and self._relation.needs_places:
+            domains = getattr(
+                getattr(self.trainer, 'datamodule', None), 'domains', None
+            )
+            if domains is None or not domains.located:
+                raise ValueError(
+                    f'{type(self._relation).__name__} needs the longitude and latitude of'
+                    ' every training domain, and the datamodule does not know them all'
+                )
+            self._relation.locate(domains.lon, domains.lat)
 
     @property
     def objective(self) -> Objective:
