@@ -163,11 +163,10 @@ class PlaceRelation(Relation):
 
     def _cosines(self, lon: Tensor, lat: Tensor) -> Tensor:
         """Compare samples with domains, shape (B, D)."""
+        found = self._describe(lon, lat), self._describe(self.lon, self.lat)
         embedded = [
-            F.normalize(
-                self.embed(self._describe(*place))[:, None] * self.weight, dim=-1
-            )
-            for place in ((lon, lat), (self.lon, self.lat))
+            F.normalize(self.embed(x.to(self.weight))[:, None] * self.weight, dim=-1)
+            for x in found
         ]
         return torch.einsum('brw,drw->bd', *embedded) / self.heads
 
