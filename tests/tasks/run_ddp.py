@@ -16,10 +16,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from conftest import ToyDataModule, ToyDataset
 from torchgeo_experts import (
+    D3G,
     CoDEXChangeTask,
     CoDEXClassificationTask,
     CoDEXSegmentationTask,
+    DomainClassificationTask,
+    GroupDRO,
     MoGEClassificationTask,
+    PlaceRelation,
     SyntheticEarthDataModule,
 )
 
@@ -80,6 +84,22 @@ KINDS: dict[str, tuple[type[Any], dict[str, Any], Callable[[], Any]]] = {
         },
         lambda: PlacedDataModule(batch_size=4),
     ),
+    # Experts mixed by place, and weights of domains that all ranks agree on.
+    'd3g': (
+        DomainClassificationTask,
+        {
+            'model': 'test_resnet',
+            'num_classes': 3,
+            'objective': D3G(),
+            'relation': PlaceRelation(),
+        },
+        lambda: OddDataModule(batch_size=4),
+    ),
+    'group_dro': (
+        DomainClassificationTask,
+        {'model': 'test_resnet', 'num_classes': 3, 'objective': GroupDRO(1.0)},
+        lambda: OddDataModule(batch_size=4),
+    ),
 }
 
 
@@ -100,6 +120,8 @@ def main() -> None:
     trainer.fit(task, datamodule=data())
     rank = trainer.global_rank
     sums = {k: v.double().sum().item() for k, v in task.named_parameters()}
+    if hasattr(task.objective, 'robust'):
+        sums |= {'robust': task.objective.robust.weights.tolist()}
     if kind is MoGEClassificationTask:
         sums['seen'] = int(task.backbone.coverage.seen.sum())
     (out / f'weights-{rank}.json').write_text(json.dumps(sums))
