@@ -65,7 +65,8 @@ ABLATIONS: Rows = [
 ABLATION_FOLDS = ('southeast', 'north')
 #: Distance that divides near and far countries, in km.
 NEAR = 150
-#: Arms that tell how alike experts are.
+#: Arms that tell how alike experts are, and the fold whose matrices are read.
+MATRIX_FOLD = 'southeast'
 MATRICES = {
     'moge': 'shared expert and CKA',
     'no-cka': 'shared expert, no CKA',
@@ -127,11 +128,11 @@ def matrices(out: Path) -> str:
     for arm, name in MATRICES.items():
         alike = [
             mean_off_diagonal(pd.read_csv(path, index_col=0).to_numpy()[:-1, :-1])
-            for path in sorted(out.glob(f'*-0/{arm}/id_test/cka.csv'))
+            for path in sorted(out.glob(f'{MATRIX_FOLD}-0/{arm}/id_test/cka.csv'))
         ]
         own = [
             dominance(pd.read_csv(path))
-            for path in sorted(out.glob(f'*-0/{arm}/id_test/expert_domains.csv'))
+            for path in sorted(out.glob(f'{MATRIX_FOLD}-0/{arm}/id_test/expert_domains.csv'))
         ]
         if alike:
             points = 100 * np.mean(own)

@@ -59,7 +59,7 @@ def train(net: SingleNet, batch: dict[str, Tensor], objective: Objective) -> Non
     """Compute the gradients of a batch."""
     target = torch.arange(len(batch['image'])) % CLASSES
     criterion = make_criterion('multiclass', 'ce', num_outputs=CLASSES)
-    _, terms = objective(Step(net.train(), batch, target, criterion))
+    _, terms, _ = objective(Step(net.train(), batch, target, criterion))
     torch.stack(list(terms.values())).sum().backward()
     net.zero_grad()
 

@@ -54,9 +54,10 @@ def test_distance_crosses_the_dateline() -> None:
 
 def test_distance_without_places() -> None:
     coverage = Coverage()
-    lon = torch.tensor([1.0, torch.nan])
-    distance = coverage.distance(lon, torch.zeros(2))
-    assert distance[0].isinf() and distance[1].isnan()
+    lon = torch.tensor([1.0, 170.0, -170.0, torch.nan])
+    distance = coverage.distance(lon, torch.zeros(4))
+    assert distance[:3].tolist() == [torch.inf] * 3 and distance[3].isnan()
+    assert fade(distance, 500.0).tolist() == [0, 0, 0, 1]
     assert coverage.distance(lon[:0], lon[:0]).shape == (0,)
 
 

@@ -18,6 +18,7 @@ from torchgeo.models import SatCLIP, SatCLIP_Weights, satclip
 
 from torchgeo_experts.configurable import from_config
 from torchgeo_experts.models.location import (
+    ConstantEncoder,
     FourierEncoder,
     GeoCLIPEncoder,
     HarmonicsEncoder,
@@ -528,3 +529,10 @@ class TestGeoCLIPEncoder:
         ]
         found = GeoCLIPEncoder()(LON[:3], LAT[:3])[:, :4]
         torch.testing.assert_close(found, torch.tensor(expected), rtol=0, atol=1e-4)
+
+
+def test_constant_encoder_knows_every_place() -> None:
+    nowhere = torch.tensor([torch.nan, 5.0])
+    embedding, known = ConstantEncoder().locate(nowhere, nowhere)
+    assert embedding.tolist() == [[1], [1]] and known.all()
+    assert ConstantEncoder()(torch.zeros(2), torch.zeros(2)).tolist() == [[1], [1]]

@@ -208,6 +208,23 @@ class TestFish:
                     a += 0.3 * (b - a)
         torch.testing.assert_close(net.state_dict(), slow.state_dict())
 
+    def test_follows_at_the_end_of_an_epoch(self) -> None:
+        net = make_net()
+        before = copy.deepcopy(net.state_dict())
+        objective = build(Fish(steps=5, share=0.3))
+        objective(make_step(net))
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter += 1
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        objective.after_step(net, optimizer)
+        objective.after_epoch(net)
+        for name, value in net.state_dict().items():
+            torch.testing.assert_close(value, before[name] + 0.3)
+        objective.after_epoch(net)  # it stands still
+        for name, value in net.state_dict().items():
+            torch.testing.assert_close(value, before[name] + 0.3)
+
     def test_goes_on_in_the_middle(self) -> None:
         net = make_net()
         objective = build(Fish(steps=3, share=0.3))

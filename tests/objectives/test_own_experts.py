@@ -3,6 +3,8 @@
 
 """Experts without a selector, against their formulas."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -24,7 +26,15 @@ from torchgeo_experts.models import (
     RelatedNet,
     Relation,
 )
-from torchgeo_experts.objectives import D3G, OwnExperts, Step
+from torchgeo_experts.objectives import (
+    D3G,
+    AdvEnt,
+    DeepCORAL,
+    MaxSquare,
+    OwnExperts,
+    Step,
+    TargetDANN,
+)
 
 
 def related_step(relation: Relation) -> Step:
@@ -73,9 +83,27 @@ def test_d3g() -> None:
 
 
 def test_messages() -> None:
+    vit = {'model': 'test_resnet', 'num_classes': 3, 'num_domains': 3}
+    for given in ({}, {'relation': OwnDomain()}):
+        with pytest.raises(ValueError, match='D3G needs experts mixed by place'):
+            DomainClassificationTask(**vit, objective=D3G(), **given)
     with pytest.raises(
-        TypeError, match=r'D3G needs a PlaceRelation, found .*OwnDomain'
+        ValueError, match='OwnExperts needs one expert a training domain'
     ):
-        build(D3G())(related_step(OwnDomain()))
-    with pytest.raises(ValueError, match='D3G needs experts of training domains'):
-        DomainClassificationTask('test_resnet', num_classes=3, objective=D3G())
+        DomainClassificationTask(
+            **vit, objective=OwnExperts(), relation=PlaceRelation()
+        )
+
+
+@pytest.mark.parametrize('relation', [OwnDomain(), PlaceRelation()])
+@pytest.mark.parametrize('kind', [MaxSquare, DeepCORAL, AdvEnt, TargetDANN])
+def test_unlabelled_images_are_of_no_domain(relation: Relation, kind: Any) -> None:
+    """They get all experts, or those of their place."""
+    step = related_step(relation)
+    step.batch['target_lon'] = step.batch['lon'].flip(0)
+    step.batch['target_lat'] = step.batch['lat'].flip(0)
+    loss = torch.stack(list(build(kind())(step).terms.values())).sum()
+    assert torch.isfinite(loss)
+    _, target = step.read_both()
+    expected = relation(step.unlabelled | {'domain': torch.full((12,), -1)})
+    torch.testing.assert_close(target.mixture, expected)

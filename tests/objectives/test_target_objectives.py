@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from objectives.tiny import CLASSES, build, make_net, make_step, predict
-from torch import Tensor
+from objectives.tiny import CLASSES, build, labels_of, make_net, make_step, predict
+from torch import Tensor, nn
 
 from torchgeo_experts.losses.adversarial import information_map, reversal_ramp
 from torchgeo_experts.losses.mixing import class_mix
@@ -193,3 +193,62 @@ def test_pixel_contrast() -> None:
     with pytest.raises(ValueError, match='a map of each image'):
         step.net.predict = lambda features: features.head  # type: ignore[method-assign]
         build(PixelContrast(), maps=True)(pair)
+
+
+@pytest.mark.parametrize('task', ['binary', 'multilabel'])
+@pytest.mark.parametrize('maps', [False, True])
+@pytest.mark.parametrize(
+    'kind', [AdvEnt, MaxSquare, PseudoLabels, DeepCORAL, TargetDANN, StyleAugment]
+)
+def test_labels(kind: Any, maps: bool, task: Any) -> None:
+    """Labels that do not exclude each other, and a single one, of images and of maps."""
+    step, outputs = labels_of(
+        make_step(make_net(maps), maps, size=4, progress=0.5), task
+    )
+    objective = build(kind(), maps, outputs, labels=True)
+    terms = objective(step).terms
+    torch.stack(list(terms.values())).sum().backward()
+    assert all(p.grad is not None for p in objective.parameters())
+    assert all(p.grad.any() for p in step.net.parameters())
+    if kind is MaxSquare:
+        p = unlabelled(step).sigmoid()
+        expected = -(p.square() + (1 - p).square()).mean() / 2
+        assert float(terms['max_square']) == pytest.approx(0.3 * float(expected))
+
+
+def test_batch_statistics_are_of_both() -> None:
+    """A shift between source and target must not be normalized away."""
+    net = make_net()
+    net.backbone.body = nn.Sequential(
+        net.backbone.body, nn.BatchNorm1d(5, affine=False).double()
+    )
+    step = make_step(net)
+    source, target = step.read_both()
+    both = torch.cat([step.batch['image'], step.batch['target_image']])
+    expected = net.backbone(both).head
+    torch.testing.assert_close(torch.cat([source.head, target.head]), expected)
+    assert (source.head.mean(dim=0) - target.head.mean(dim=0)).abs().max() > 0.1
+
+
+def test_mixed_targets_are_judged() -> None:
+    step = make_step(make_net(maps=True), maps=True)
+    outcome = build(ClassMix(), maps=True)(step)
+    assert outcome.target is not None
+    risk = step.criterion.mean(
+        step.criterion(outcome.logits, outcome.target), outcome.target
+    )
+    assert float(outcome.terms['risk']) == pytest.approx(float(risk))
+
+
+def test_class_mix_leaves_missing_dates_alone() -> None:
+    step = make_step(make_net(maps=True), maps=True, size=6)
+    series = step.batch['image'].unsqueeze(1).repeat(1, 3, 1, 1, 1)
+    valid = torch.ones(6, 3, dtype=torch.bool)
+    valid[:, 1] = False
+    batch = {'image': series, 'valid': valid}
+    target = step.target.unsqueeze(1).repeat(1, 3, 1, 1)
+    given = Step(step.net, batch, target, step.criterion)
+    outcome = build(ClassMix(), maps=True)(given)
+    assert outcome.target is not None
+    changed = (outcome.target != target).flatten(2).any(dim=2)
+    assert changed[:, [0, 2]].any() and not changed[:, 1].any()

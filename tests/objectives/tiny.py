@@ -3,7 +3,7 @@
 
 """A network of a few numbers, and a step of it, for tests of objectives."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -75,9 +75,14 @@ def make_step(net: SingleNet, maps: bool = False, size: int = 12, **given: Any) 
     return Step(net, batch, target, criterion, **given)
 
 
-def build(objective: Objective, maps: bool = False) -> Objective:
+def build(
+    objective: Objective,
+    maps: bool = False,
+    outputs: int = CLASSES,
+    labels: bool = False,
+) -> Objective:
     torch.manual_seed(2)
-    objective.build(Spec(FEATURES, CLASSES, maps, DOMAINS))
+    objective.build(Spec(FEATURES, outputs, labels, maps, DOMAINS))
     return objective.double()
 
 
@@ -85,3 +90,16 @@ def predict(step: Step, batch: Any = None) -> Tensor:
     """Predict a batch, by the network alone."""
     batch = step.batch if batch is None else batch
     return step.net.predict(step.net.backbone.read(batch))
+
+
+def labels_of(step: Step, task: Literal['binary', 'multilabel']) -> tuple[Step, int]:
+    """Make a step of labels that are there or not, and tell the number of logits."""
+    outputs = 1 if task == 'binary' else CLASSES
+    present = (step.target % 2).long()
+    if task == 'multilabel':
+        present = torch.stack([present.roll(i, 0) for i in range(CLASSES)], dim=1)
+    maps = step.target.ndim > 1
+    heads = (ConvExperts if maps else LinearExperts)(1, FEATURES, outputs)
+    net = SingleNet(step.net.backbone, heads.double())
+    criterion = make_criterion(task, 'bce', num_outputs=outputs)
+    return Step(net, step.batch, present, criterion, step.progress), outputs

@@ -286,3 +286,36 @@ def test_image_router_learns_with_the_model(toy: ToyDataModule, tmp_path: Path) 
     run.fit(make(unknown='image'), datamodule=toy)
     terms = {k for k in run.callback_metrics if k.endswith('_loss')}
     assert 'train_distillation_loss' in terms
+
+
+def test_router_needs_what_trains_it() -> None:
+    with pytest.raises(ValueError, match='only the objectives MoGE and RobustMoGE'):
+        make(unknown='image', objective=ERM())
+
+
+def test_faded_images_have_no_first_choice(toy: ToyDataModule, tmp_path: Path) -> None:
+    """Trained nowhere: all places are too far away."""
+    run = trainer(1, default_root_dir=tmp_path)
+    run.test(make(fade_km=100.0), datamodule=toy, verbose=False)
+    (folder,) = tmp_path.glob('lightning_logs/version_*')
+    usage = read(folder / 'expert_usage.csv')
+    assert [int(row['first choice of']) for row in usage] == [0, 0, 0, 0]
+    assert int(read(folder / 'expert_domains.csv')[-1]['samples']) == 50
+
+
+def test_a_tuned_model_is_not_replaced(toy: ToyDataModule, tmp_path: Path) -> None:
+    """By the one it started from, when it is trained further."""
+    run = trainer(1, default_root_dir=tmp_path)
+    run.fit(make(), datamodule=toy)
+    run.save_checkpoint(tmp_path / 'first.ckpt')
+    run = trainer(1, default_root_dir=tmp_path)
+    run.fit(make(checkpoint=str(tmp_path / 'first.ckpt'), tune='gate'), datamodule=toy)
+    run.save_checkpoint(tmp_path / 'second.ckpt')
+    loaded = MoGEClassificationTask.load_from_checkpoint(
+        tmp_path / 'second.ckpt', weights_only=True
+    )
+    tuned = state(loaded)
+    (tmp_path / 'first.ckpt').unlink()
+    run = trainer(1, default_root_dir=tmp_path, limit_train_batches=0)
+    run.fit(loaded, datamodule=toy)
+    assert not changed(tuned, state(loaded))

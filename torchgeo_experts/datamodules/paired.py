@@ -9,9 +9,7 @@ from typing import Any
 from torch.utils.data import Dataset, DistributedSampler
 from torchgeo.datasets.utils import Sample
 
-#: What the names of a target's entries begin with. Kornia takes them for no image, so that
-#: both images are augmented by themselves.
-PREFIX = 'target_'
+from ..targets import TARGET_PREFIX, target_of
 
 #: Entries that training must not see of a target, or that mean nothing there.
 HIDDEN = ('label', 'mask', 'domain', 'group')
@@ -45,7 +43,7 @@ class PairedDataset(Dataset[Sample]):
         """
         index, other = pair
         target = self.target[other]
-        shown = {f'{PREFIX}{k}': v for k, v in target.items() if k not in HIDDEN}
+        shown = {f'{TARGET_PREFIX}{k}': v for k, v in target.items() if k not in HIDDEN}
         return self.source[index] | shown
 
 
@@ -101,22 +99,6 @@ class PairSampler(DistributedSampler[tuple[int, int]]):
             yield from self.other
 
 
-def target_of(batch: Sample) -> Sample:
-    """Take the targets of a batch out of it.
-
-    Args:
-        batch: A batch of pairs.
-
-    Returns:
-        A batch of targets, without labels; empty if there are none.
-    """
-    return {
-        key.removeprefix(PREFIX): value
-        for key, value in batch.items()
-        if key.startswith(PREFIX)
-    }
-
-
 def augment_pairs(batch: Sample, augment: Callable[[Sample], Sample]) -> Sample:
     """Augment labelled samples and targets, each by themselves.
 
@@ -127,9 +109,9 @@ def augment_pairs(batch: Sample, augment: Callable[[Sample], Sample]) -> Sample:
     Returns:
         The batch.
     """
-    source = {k: v for k, v in batch.items() if not k.startswith(PREFIX)}
+    source = {k: v for k, v in batch.items() if not k.startswith(TARGET_PREFIX)}
     target = target_of(batch)
     found = augment(source)
     if target:
-        found = found | {f'{PREFIX}{k}': v for k, v in augment(target).items()}
+        found = found | {f'{TARGET_PREFIX}{k}': v for k, v in augment(target).items()}
     return found

@@ -37,11 +37,24 @@ class Features(NamedTuple):
         Returns:
             Their features.
         """
+        return self.part(0, size)
+
+    def part(self, start: int, end: int | None) -> 'Features':
+        """Keep some samples.
+
+        Args:
+            start: Number of the first.
+            end: Number of the first that is left out. None: keep all that follow.
+
+        Returns:
+            Their features.
+        """
+        kept = slice(start, end)
         valid, mixture = (
-            None if x is None else x[:size] for x in (self.valid, self.mixture)
+            None if x is None else x[kept] for x in (self.valid, self.mixture)
         )
-        pyramid = [m[:size] for m in self.pyramid]
-        return Features(self.head[:size], pyramid, valid, mixture)
+        pyramid = [m[kept] for m in self.pyramid]
+        return Features(self.head[kept], pyramid, valid, mixture)
 
 
 class Backbone(nn.Module):

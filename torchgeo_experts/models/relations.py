@@ -64,6 +64,9 @@ class OwnDomain(Relation):
 
     def forward(self, batch: Sample) -> Tensor:
         """Weigh all experts."""
+        if 'domain' not in batch:
+            size = (len(batch['image']), self.num_domains)
+            return torch.full(size, 1 / self.num_domains, device=batch['image'].device)
         domain = batch['domain'][:, None]
         own = domain == torch.arange(self.num_domains, device=domain.device)
         return torch.where(domain >= 0, own.float(), 1 / self.num_domains)

@@ -41,7 +41,9 @@ class AdvEnt(Objective):
 
     def build(self, spec: Spec) -> None:
         """Make a discriminator of maps or of images."""
-        classes = max(spec.num_outputs, 2)
+        # A label is a choice between two classes, of which the discriminator judges one
+        # after the other.
+        classes = 2 if spec.labels else spec.num_outputs
         self.discriminator = (
             ConvDiscriminator(classes)
             if spec.maps
@@ -50,13 +52,8 @@ class AdvEnt(Objective):
 
     def forward(self, step: Step) -> Outcome:
         """Compute the loss of one step."""
-        net = step.net
-        logits = net.predict(net.backbone.read(step.batch))
-        unlabelled = net.predict(net.backbone.read(step.unlabelled))
-        source, target = (
-            information_map(step.criterion.class_logits(x))
-            for x in (logits, unlabelled)
-        )
+        logits, unlabelled = (step.net.predict(f) for f in step.read_both())
+        source, target = (_information(step, x) for x in (logits, unlabelled))
         constant = {k: v.detach() for k, v in self.discriminator.named_parameters()}
         fooled = functional_call(self.discriminator, constant, (target,))
         told = [
@@ -69,6 +66,12 @@ class AdvEnt(Objective):
             'discriminator': torch.stack(told).mean(),
         }
         return Outcome(logits, terms)
+
+
+def _information(step: Step, logits: Tensor) -> Tensor:
+    """Tell how sure predictions are, of labels one after the other."""
+    found = information_map(step.criterion.class_logits(logits))
+    return found.movedim(1, -1).flatten(0, 1) if found.ndim == 3 else found
 
 
 def _judged(logits: Tensor, source: int) -> Tensor:

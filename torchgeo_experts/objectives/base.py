@@ -7,23 +7,27 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchgeo.datasets.utils import Sample
 
 from ..configurable import Configurable
 from ..losses import Criterion
-
-#: What the names of a target's entries in a batch begin with.
-TARGET_PREFIX = 'target_'
+from ..models import Features
+from ..targets import target_of
 
 #: What an objective may need, and what to do where it is missing.
 REQUIREMENTS = {
     'target': 'unlabelled images of the target domains: set target_split of the datamodule,'
     " to 'test' or 'val'",
     'map': 'maps as targets: use DomainSegmentationTask or DomainChangeTask',
-    'relation': 'experts of training domains: give the task a relation, such as'
-    ' torchgeo_experts.OwnDomain or PlaceRelation',
+    'own_domain': 'one expert a training domain: give the task relation='
+    'torchgeo_experts.OwnDomain',
+    'place_relation': 'experts mixed by place: give the task relation='
+    'torchgeo_experts.PlaceRelation',
+    'progress': 'to know how long training takes: set max_epochs or max_steps of the'
+    ' trainer',
     'label': 'classes of whole images: use DomainClassificationTask',
     'exclusive': "classes that exclude each other: use task='multiclass' or 'binary'",
 }
@@ -37,6 +41,8 @@ class Spec:
     num_features: int
     #: Number of logits.
     num_outputs: int
+    #: Whether logits are of labels that do not exclude each other, or of a single one.
+    labels: bool = False
     #: Whether logits are maps.
     maps: bool = False
     #: Number of training domains; None if it is not known and not needed.
@@ -83,11 +89,27 @@ class Step:
     @property
     def unlabelled(self) -> Sample:
         """Batch of images of the target domains, without labels."""
-        return {
-            key.removeprefix(TARGET_PREFIX): value
-            for key, value in self.batch.items()
-            if key.startswith(TARGET_PREFIX)
+        return target_of(self.batch)
+
+    def read_both(self) -> tuple[Features, Features]:
+        """Compute the features of labelled images and of targets, in one pass.
+
+        Statistics of a batch, such as those of batch normalization, are then those of
+        both together (WILDS); by themselves they would hide the shift between the two.
+
+        Returns:
+            Features of the labelled batch, and of the targets.
+        """
+        target, size = self.unlabelled, len(self.batch['image'])
+        if 'domain' in self.batch:  # targets belong to no training domain
+            target['domain'] = torch.full_like(self.batch['domain'], -1)
+        both = {
+            key: torch.cat([self.batch[key], value])
+            for key, value in target.items()
+            if key in self.batch
         }
+        features = self.net.backbone.read(both)
+        return features.part(0, size), features.part(size, None)
 
 
 class Outcome(NamedTuple):
@@ -97,6 +119,8 @@ class Outcome(NamedTuple):
     logits: Tensor
     #: Weighted terms of the loss by name, scalars; the loss is their sum.
     terms: dict[str, Tensor]
+    #: Targets that training metrics compare them with. None: those of the batch.
+    target: Tensor | None = None
 
 
 class Objective(Configurable, ABC):
@@ -125,6 +149,13 @@ class Objective(Configurable, ABC):
         Args:
             net: The network.
             optimizer: The optimizer.
+        """
+
+    def after_epoch(self, net: nn.Module) -> None:
+        """Do what is to be done after the last step of an epoch, before validation.
+
+        Args:
+            net: The network.
         """
 
     @abstractmethod

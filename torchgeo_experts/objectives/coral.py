@@ -63,11 +63,10 @@ class DeepCORAL(Objective):
 
     def forward(self, step: Step) -> Outcome:
         """Compute the loss of one step."""
-        features = step.net.backbone.read(step.batch)
-        target = step.net.backbone.read(step.unlabelled)
+        features, unlabelled = step.read_both()
         logits = step.net.predict(features)
         source, target = (
-            draw_vectors(f.head, self.pixels)[0] for f in (features, target)
+            draw_vectors(found.head, self.pixels)[0] for found in (features, unlabelled)
         )
         distance = self.weight * deep_coral_loss(source, target)
         return Outcome(logits, {'risk': step.risk(logits), 'coral': distance})

@@ -44,45 +44,43 @@ class AdversarialFeatures(Objective):
         self.weight, self.width, self.lr_scale = weight, width, lr_scale
 
     @abstractmethod
-    def confuse(self, step: Step, features: Features, reverse: float) -> Tensor:
+    def confuse(self, step: Step) -> tuple[Features, Tensor]:
         """Compute the discriminator's loss.
 
         Args:
             step: What the step has.
-            features: Features of the labelled batch.
-            reverse: Factor of the reversed gradient.
 
         Returns:
-            A scalar.
+            Features of the labelled batch, and the loss, a scalar.
         """
 
     def forward(self, step: Step) -> Outcome:
         """Compute the loss of one step."""
-        features = step.net.backbone.read(step.batch)
+        features, loss = self.confuse(step)
         logits = step.net.predict(features)
-        loss = self.confuse(step, features, reversal_ramp(step.progress))
         terms = {'risk': step.risk(logits), 'adversarial': self.weight * loss}
         return Outcome(logits, terms)
 
-    def judge(self, features: Features, reverse: float) -> tuple[Tensor, Tensor]:
+    def judge(self, step: Step, features: Features) -> tuple[Tensor, Tensor]:
         """Have the discriminator judge features, of maps those of some pixels.
 
         Args:
+            step: What the step has.
             features: Features.
-            reverse: Factor of the reversed gradient.
 
         Returns:
             Logits, shape (N, K), and the sample of each, shape (N,).
         """
         vectors, samples = draw_vectors(features.head, 1024)
-        logits: Tensor = self.discriminator(reverse_gradient(vectors, reverse))
+        vectors = reverse_gradient(vectors, reversal_ramp(step.progress))
+        logits: Tensor = self.discriminator(vectors)
         return logits.float(), samples
 
 
 class DANN(AdversarialFeatures):
     """The discriminator names the training domain (domain generalization, as in WILDS)."""
 
-    requires: ClassVar[frozenset[str]] = frozenset({'domain'})
+    requires: ClassVar[frozenset[str]] = frozenset({'domain', 'progress'})
 
     def build(self, spec: Spec) -> None:
         """Make a discriminator of all training domains."""
@@ -91,27 +89,28 @@ class DANN(AdversarialFeatures):
             spec.num_features, spec.num_domains, self.width
         )
 
-    def confuse(self, step: Step, features: Features, reverse: float) -> Tensor:
+    def confuse(self, step: Step) -> tuple[Features, Tensor]:
         """Compute the discriminator's loss."""
-        logits, samples = self.judge(features, reverse)
-        return F.cross_entropy(logits, step.domain[samples])
+        features = step.net.backbone.read(step.batch)
+        logits, samples = self.judge(step, features)
+        return features, F.cross_entropy(logits, step.domain[samples])
 
 
 class TargetDANN(AdversarialFeatures):
     """The discriminator tells source from target (domain adaptation, as in CoDEX)."""
 
-    requires: ClassVar[frozenset[str]] = frozenset({'target'})
+    requires: ClassVar[frozenset[str]] = frozenset({'target', 'progress'})
 
     def build(self, spec: Spec) -> None:
         """Make a discriminator of two domains."""
         self.discriminator = MLPDiscriminator(spec.num_features, 1, self.width)
 
-    def confuse(self, step: Step, features: Features, reverse: float) -> Tensor:
+    def confuse(self, step: Step) -> tuple[Features, Tensor]:
         """Compute the discriminator's loss."""
-        source, _ = self.judge(features, reverse)
-        target, _ = self.judge(step.net.backbone.read(step.unlabelled), reverse)
+        features, unlabelled = step.read_both()
+        source, target = (self.judge(step, x)[0] for x in (features, unlabelled))
         losses = [
             F.binary_cross_entropy_with_logits(source, torch.ones_like(source)),
             F.binary_cross_entropy_with_logits(target, torch.zeros_like(target)),
         ]
-        return torch.stack(losses).mean()
+        return features, torch.stack(losses).mean()

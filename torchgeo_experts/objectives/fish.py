@@ -19,8 +19,8 @@ class Fish(Objective):
     the network takes a few steps, each on a batch of one domain, and the network follows it
     part of the way. Here the network itself takes the steps, and goes back to where it
     was, but for that part: the same numbers, with one network and one optimizer. Set
-    ``domains_per_batch: 1`` of the datamodule. Between two such moves, validation sees
-    the copy; choose `steps` so that it divides the batches of an epoch.
+    ``domains_per_batch: 1`` of the datamodule. At the end of an epoch the network follows
+    after fewer steps, so that the copy is neither validated nor saved.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({'domain'})
@@ -47,16 +47,23 @@ class Fish(Objective):
         logits = step.net.predict(step.net.backbone.read(step.batch))
         return Outcome(logits, {'risk': step.risk(logits)})
 
-    @torch.no_grad()
     def after_step(self, net: nn.Module, optimizer: Optimizer) -> None:
-        """After the last step of the copy, follow it part of the way."""
+        """After the last step of the copy, follow it."""
         self.taken += 1
-        if self.taken % self.steps:
-            return
+        if self.taken == self.steps:
+            self._follow(net)
+
+    def after_epoch(self, net: nn.Module) -> None:
+        """Follow the copy, if it is on its way."""
+        if self.taken:
+            self._follow(net)
+
+    @torch.no_grad()
+    def _follow(self, net: nn.Module) -> None:
         for name, value in _moving(net).items():
             # From where the network was, towards the copy.
             value.copy_(torch.lerp(self.slow[name].to(value), value, self.share))
-        self.slow = _copy(net)
+        self.slow, self.taken = _copy(net), 0
 
     def get_extra_state(self) -> dict[str, Any]:
         """Tell what a checkpoint must keep."""

@@ -40,7 +40,9 @@ class Mixup(Objective):
         logits = step.net.predict(step.net.backbone.read(step.batch | {'image': image}))
         other = replace(step, target=step.target[partner])
         risk = share * step.risk(logits) + (1 - share) * other.risk(logits)
-        return Outcome(logits, {'risk': risk})
+        # Metrics can judge one target only: that of the larger part.
+        judged = torch.where(share >= 0.5, step.target, other.target)
+        return Outcome(logits, {'risk': risk}, judged)
 
 
 class ClassMix(Objective):
@@ -63,10 +65,13 @@ class ClassMix(Objective):
         partner = torch.randperm(len(image), device=image.device)
         other, ignored = target[partner], step.criterion.ignore_index
         mask = class_mix(other, self.num_classes, ignored)
+        if 'valid' in step.batch and mask.ndim == 4:  # dates without an image stay so
+            valid = step.batch['valid']
+            mask = mask & (valid & valid[partner])[:, :, None, None]
         mixed = replace(step, target=other.where(mask, target))
         image = image[partner].where(over_bands(mask, image), image)
         logits = step.net.predict(step.net.backbone.read(step.batch | {'image': image}))
-        return Outcome(logits, {'risk': mixed.risk(logits)})
+        return Outcome(logits, {'risk': mixed.risk(logits)}, mixed.target)
 
 
 def over_bands(mask: Tensor, image: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ class OwnExperts(Objective):
     region models" are whole networks: for these train one model a region.
     """
 
-    requires: ClassVar[frozenset[str]] = frozenset({'domain', 'relation'})
+    requires: ClassVar[frozenset[str]] = frozenset({'domain', 'own_domain'})
 
     def forward(self, step: Step) -> Outcome:
         """Compute the loss of one step."""
@@ -32,7 +32,7 @@ class D3G(Objective):
     experts are mixed by the relation of the place to the training domains.
     """
 
-    requires: ClassVar[frozenset[str]] = frozenset({'domain', 'relation'})
+    requires: ClassVar[frozenset[str]] = frozenset({'domain', 'place_relation'})
 
     def __init__(self, consistency_weight: float = 0.5) -> None:
         """Initialize a new D3G instance.
@@ -45,16 +45,8 @@ class D3G(Objective):
         self.consistency_weight = consistency_weight
 
     def forward(self, step: Step) -> Outcome:
-        """Compute the loss of one step.
-
-        Raises:
-            TypeError: If the relation does not tell how domains are related.
-        """
-        relation = step.net.relation
-        if not isinstance(relation, PlaceRelation):
-            raise TypeError(
-                f'D3G needs a PlaceRelation, found relation={type(relation).__name__}'
-            )
+        """Compute the loss of one step."""
+        relation: PlaceRelation = step.net.relation
         head = step.net.backbone.inner.read(step.batch).head
         weights = relation.others(step.batch, step.domain)
         logits, others = step.net.experts.forward_and_mix(head, step.domain, weights)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..losses.grouping import Groups
 from ..losses.rdm import rdm_penalty, risk_variance_penalty
+from ..models.affinity import positive
 from .annealed import AnnealedPenalty
 from .base import Step
 
@@ -17,7 +18,8 @@ class RDM(AnnealedPenalty):
     """The risks of the worst domain are spread like those of all.
 
     Nguyen et al., "Domain Generalisation via Risk Distribution Matching", 2024. See
-    :func:`~torchgeo_experts.losses.rdm.rdm_penalty`. It needs many samples a domain.
+    :func:`~torchgeo_experts.losses.rdm.rdm_penalty`. It needs many samples a domain. The
+    published code also lowers the learning rate when the penalty sets in; here it stays.
     """
 
     name: ClassVar[str] = 'rdm'
@@ -37,13 +39,13 @@ class RDM(AnnealedPenalty):
                 for some data sets.
             anneal_steps: Steps before the penalty sets in; the paper has 1500 to 2400.
         """
-        super().__init__(weight, anneal_steps)
+        super().__init__(positive('weight', weight), anneal_steps)
         self.variance_weight = variance_weight
 
     def penalty(
         self, step: Step, logits: Tensor, risks: Tensor, groups: Groups
     ) -> Tensor:
         """Compute the penalty; the variance has a weight of its own."""
-        share = self.variance_weight / self.weight if self.weight else 0.0
         spread = risk_variance_penalty(risks, groups)
+        share = self.variance_weight / self.weight
         return rdm_penalty(risks, groups) + share * spread

@@ -43,9 +43,7 @@ class SelfTraining(Objective):
 
     def forward(self, step: Step) -> Outcome:
         """Compute the loss of one step."""
-        net = step.net
-        logits = net.predict(net.backbone.read(step.batch))
-        unlabelled = net.predict(net.backbone.read(step.unlabelled))
+        logits, unlabelled = (step.net.predict(f) for f in step.read_both())
         terms = {
             'risk': step.risk(logits),
             self.name: self.weight * self.loss(step, unlabelled),
@@ -83,6 +81,7 @@ class PseudoLabels(SelfTraining):
     rises over the first part of the training.
     """
 
+    requires: ClassVar[frozenset[str]] = frozenset({'target', 'progress'})
     name: ClassVar[str] = 'pseudo_labels'
 
     def __init__(

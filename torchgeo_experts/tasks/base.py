@@ -200,13 +200,14 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
         """
         target = self.target(batch)
         step = Step(self.model, batch, target, self.criterion, self.progress)
-        logits, terms = self.objective(step)
+        logits, terms, judged = self.objective(step)
         loss = torch.stack(list(terms.values())).sum()
         self.log('train_loss', loss, batch_size=len(target))
         for name, term in terms.items():
             self.log(f'train_{name}_loss', term, batch_size=len(target))
 
         decision = self.criterion.predict(logits.detach())
+        target = target if judged is None else judged
         self.train_metrics.update(self.unshape(decision), target)
         shaped = self.criterion.shape_target(target)
         self.train_scores.update(decision, shaped, self.group(batch))

@@ -132,7 +132,7 @@ class MoGEClassificationTask(
                 *checkpoint*. Both are future work of the poster.
 
         Raises:
-            ValueError: If there is nothing to tune.
+            ValueError: If there is nothing to tune, or nothing trains a router.
         """
         if tune != 'all' and checkpoint is None:
             raise ValueError(
@@ -144,6 +144,11 @@ class MoGEClassificationTask(
         self._given_objective = (MoGE() if objective is None else objective,)
         super().__init__()
         self.hparams['location'] = self.backbone.location.to_config()
+        if unknown == 'image' and not isinstance(self.objective, MoGE):
+            raise ValueError(
+                "unknown='image' needs a router, which only the objectives MoGE and"
+                f' RobustMoGE train, found {type(self.objective).__name__}'
+            )
 
     def make_backbone(self) -> Backbone:
         """Make a Vision Transformer with experts."""

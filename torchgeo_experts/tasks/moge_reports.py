@@ -38,7 +38,7 @@ class MoGEReports(DomainTask):
     #: Mean route of each group.
     group_routes: GroupMeans
     #: Accuracy of each expert, where each expert is the first choice; the last row is of
-    #: unknown places.
+    #: images that no expert is chosen for: of unknown places, or too far away.
     expert_domains: GroupMeans
 
     @property
@@ -97,7 +97,8 @@ class MoGEReports(DomainTask):
         self.score_test(decided, self.criterion.shape_target(target), group)
         forced = [self._logits(batch, e) for e in range(weights.shape[1])]
         accuracies = self.criterion.accuracies(torch.stack(forced, dim=1), target)
-        domain = weights.argmax(dim=1).where(known, weights.shape[1])
+        chosen = known & (weights.sum(dim=1) > 0)
+        domain = weights.argmax(dim=1).where(chosen, weights.shape[1])
         self.expert_domains.update(accuracies, domain)
 
     def _logits(self, batch: Sample, mode: Mode) -> Tensor:
@@ -136,7 +137,7 @@ class MoGEReports(DomainTask):
         figure = plot_mixture_weights(routes, self.group_names, names)
         save_figure(self, figure, 'routes')
 
-        rows = [*names, 'unknown place']
+        rows = [*names, 'none']
         table = [
             [row, int(count), *values]
             for row, count, values in zip(

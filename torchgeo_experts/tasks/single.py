@@ -10,9 +10,10 @@ from torchgeo.datasets.utils import Sample
 
 from ..configurable import from_config
 from ..models import RelatedNet, SingleNet
-from ..models.relations import Relation
+from ..models.relations import OwnDomain, PlaceRelation, Relation
 from ..objectives import ERM, Objective, Spec
-from ..objectives.base import REQUIREMENTS, TARGET_PREFIX
+from ..objectives.base import REQUIREMENTS
+from ..targets import TARGET_PREFIX
 from .base import DomainTask
 
 
@@ -44,13 +45,14 @@ class SingleModelTask(DomainTask):
         self._check_requirements()
 
     def _check_requirements(self) -> None:
-        given = {self.target_kind}
+        given = {self.target_kind, 'domain', 'target', 'progress'}
         if self.hparams['task'] != 'multilabel':
             given.add('exclusive')
-        if self._relation is not None:
-            given.add('relation')
-        missing = self.objective.requires & {'map', 'label', 'exclusive', 'relation'}
-        for need in sorted(missing - given):
+        kinds = {OwnDomain: 'own_domain', PlaceRelation: 'place_relation'}
+        given |= {
+            name for kind, name in kinds.items() if isinstance(self._relation, kind)
+        }
+        for need in sorted(self.objective.requires - given):
             name = type(self.objective).__name__
             raise ValueError(f'{name} needs {REQUIREMENTS[need]}')
 
@@ -93,6 +95,7 @@ class SingleModelTask(DomainTask):
         spec = Spec(
             num_features=self.model.backbone.out_features,
             num_outputs=self.num_outputs,
+            labels=self.hparams['task'] != 'multiclass',
             maps=self.target_kind == 'map',
             num_domains=self.hparams['num_domains'],
         )
@@ -172,3 +175,17 @@ class SingleModelTask(DomainTask):
         super().optimizer_step(*args, **kwargs)
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         self.objective.after_step(self.model, optimizer)
+        if self.trainer.is_last_batch:
+            self.objective.after_epoch(self.model)
+
+    def on_train_start(self) -> None:
+        """Refuse a training without end, where the objective has to know it.
+
+        Raises:
+            ValueError: If it is so.
+        """
+        super().on_train_start()
+        endless = self._num_steps == float('inf')
+        if endless and 'progress' in self.objective.requires:
+            name = type(self.objective).__name__
+            raise ValueError(f'{name} needs {REQUIREMENTS["progress"]}')

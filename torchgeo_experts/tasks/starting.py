@@ -20,7 +20,8 @@ class StartingTask(DomainTask):
     task has all weights, and loads without that file.
     """
 
-    #: Whether this fit goes on from a checkpoint of its own.
+    #: Whether weights are there already: from a checkpoint of this task, or from an
+    #: earlier fit. They are never replaced by those of another run.
     _resumed = False
 
     @abstractmethod
@@ -30,16 +31,6 @@ class StartingTask(DomainTask):
         Args:
             path: Path of its checkpoint.
         """
-
-    def setup(self, stage: str) -> None:
-        """Forget that an earlier fit was resumed.
-
-        Args:
-            stage: Either 'fit', 'validate', 'test' or 'predict'.
-        """
-        super().setup(stage)
-        if stage == 'fit':
-            self._resumed = False
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note that a run is resumed: then its weights come from that file.
@@ -55,6 +46,7 @@ class StartingTask(DomainTask):
         super().on_fit_start()
         if not self._resumed and self.hparams['checkpoint'] is not None:
             self.start_from(self.hparams['checkpoint'])
+            self._resumed = True
 
     def load_part(
         self, path: str, state: Mapping[str, Tensor], prefix: str, module: nn.Module

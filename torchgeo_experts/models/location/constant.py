@@ -21,6 +21,10 @@ class ConstantEncoder(LocationEncoder):
     periodic: ClassVar[bool] = True
     out_features = 1
 
+    def locate(self, lon: Tensor, lat: Tensor) -> tuple[Tensor, Tensor]:
+        """Take every place for known: it makes no difference."""
+        return torch.ones_like(lon)[:, None], torch.ones_like(lon, dtype=torch.bool)
+
     def encode(self, lon: Tensor, lat: Tensor) -> Tensor:
         """Compute the feature of places that were checked."""
         return torch.ones_like(lon)[:, None]

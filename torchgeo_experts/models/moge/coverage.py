@@ -70,10 +70,13 @@ class Coverage(nn.Module):
         seen = unit_vectors(*(x.cpu() for x in self.places()))
         queries = unit_vectors(lon.cpu(), lat.cpu())
         nearest = [
-            great_circle_angles(part, seen).amin(dim=1) if len(seen) else part[:, 0] / 0
+            great_circle_angles(part, seen).amin(dim=1)
+            if len(seen)
+            else torch.full_like(part[:, 0], torch.inf)
             for part in queries.split(CHUNK)
         ]
-        return EARTH_RADIUS_KM * torch.cat(nearest).to(lon)
+        found = EARTH_RADIUS_KM * torch.cat(nearest).to(lon)
+        return found.where(~(lon.isnan() | lat.isnan()), torch.nan)
 
 
 def fade(distance: Tensor, fade_km: float) -> Tensor:
