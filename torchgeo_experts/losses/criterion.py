@@ -138,8 +138,8 @@ class Criterion(nn.Module, ABC):
             logits: Scores, shape (B, C, ...).
 
         Returns:
-            Scores of classes, shape (B, C, ...). A label is a choice between two:
-            :math:`\mathrm{softmax}(0, z)`, shape (B, 2, L, ...).
+            Scores of classes, shape (B, C, ...). A label is a choice between two, with
+            scores 0 and :math:`z`, shape (B, 2, L, ...).
         """
         return logits
 
