@@ -178,7 +178,7 @@ class Run:
             accelerator='cpu',
             max_epochs=epochs,
             logger=CSVLogger(folder, name='', version=''),
-            callbacks=[ModelCheckpoint(folder, save_last=True, save_top_k=0)],
+            callbacks=[ModelCheckpoint(folder, 'last', enable_version_counter=False)],
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,

@@ -132,7 +132,9 @@ def matrices(out: Path) -> str:
         ]
         own = [
             dominance(pd.read_csv(path))
-            for path in sorted(out.glob(f'{MATRIX_FOLD}-0/{arm}/id_test/expert_domains.csv'))
+            for path in sorted(
+                out.glob(f'{MATRIX_FOLD}-0/{arm}/id_test/expert_domains.csv')
+            )
         ]
         if alike:
             points = 100 * np.mean(own)

@@ -3,7 +3,8 @@
 
 """The ``torchgeo-experts`` command.
 
-Configurations, the demo, a look at domains and routes, and TorchGeo's commands.
+Configurations, the demo, benchmarks, a look at domains and routes, and TorchGeo's
+commands.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from . import __all__ as public
 from .shipped import config_names, config_path
@@ -29,6 +31,21 @@ def run_demo(args: argparse.Namespace) -> None:
     from .demo import demo
 
     demo(args.out, args.task)
+
+
+def run_benchmark(args: argparse.Namespace) -> None:
+    """Run what is left of a suite."""
+    from .benchmark.command import benchmark
+
+    launch = (args.jobs, args.launcher, args.parameter)
+    benchmark(args.suite, args.out, *launch, extra=args.rest)
+
+
+def run_report(args: argparse.Namespace) -> None:
+    """Make the tables of a benchmark."""
+    from .benchmark.command import report
+
+    report(args.folder, args.metric, args.baseline)
 
 
 def run_domains(args: argparse.Namespace) -> None:
@@ -75,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     parser = make_parser()
     args, rest = parser.parse_known_args(argv)
-    if rest and args.run is not run_domains:
+    if rest and args.run not in (run_domains, run_benchmark):
         parser.error(f'unrecognized arguments: {" ".join(rest)}')
     args.rest = rest
     try:
@@ -124,6 +141,7 @@ def make_parser() -> argparse.ArgumentParser:
         ' labels are not known without (default: 8)',
     )
     domains.set_defaults(run=run_domains)
+    add_benchmark(commands)
     routing = commands.add_parser('routing', help='which experts MoGE gives to places')
     routing.add_argument('checkpoint', type=Path, help='of a MoGEClassificationTask')
     routing.add_argument(
@@ -134,6 +152,40 @@ def make_parser() -> argparse.ArgumentParser:
     )
     routing.set_defaults(run=run_routing)
     return parser
+
+
+def add_benchmark(commands: Any) -> None:
+    """Add the commands of a benchmark to a parser."""
+    benchmark = commands.add_parser(
+        'benchmark',
+        help='compare many methods, with folds and seeds',
+        epilog='Other arguments are those of all runs: --data.init_args.root DATA',
+        allow_abbrev=False,
+    )
+    benchmark.add_argument('suite', help="YAML file, or a shipped suite like 'demo'")
+    benchmark.add_argument(
+        '--out', type=Path, default=Path('benchmark'), help='folder to write'
+    )
+    benchmark.add_argument('--jobs', type=int, default=1, help='runs at a time')
+    benchmark.add_argument(
+        '--launcher',
+        choices=('local', 'submitit'),
+        default='local',
+        help='processes of this machine, or jobs of a cluster',
+    )
+    benchmark.add_argument(
+        '--parameter',
+        action='append',
+        default=[],
+        metavar='NAME=VALUE',
+        help='of the launcher, such as slurm_partition=gpu',
+    )
+    benchmark.set_defaults(run=run_benchmark)
+    report = commands.add_parser('report', help='the tables of a benchmark')
+    report.add_argument('folder', type=Path, help='what --out was')
+    report.add_argument('--metric', help="like 'OverallAccuracy'")
+    report.add_argument('--baseline', help="label of a method, like 'ERM'")
+    report.set_defaults(run=run_report)
 
 
 if __name__ == '__main__':

@@ -5,6 +5,9 @@
 
 from pathlib import Path
 
+#: Folder of suites, which are no configurations.
+SUITES = 'suites'
+
 
 def config_dir() -> Path:
     """Find the folder of shipped configurations.
@@ -32,7 +35,8 @@ def config_names() -> list[str]:
     """
     folder = config_dir()
     files = sorted(folder.glob('*/*.yaml'))
-    return [file.relative_to(folder).with_suffix('').as_posix() for file in files]
+    names = [file.relative_to(folder).with_suffix('').as_posix() for file in files]
+    return [name for name in names if not name.startswith(f'{SUITES}/')]
 
 
 def config_path(name: str) -> Path:
@@ -52,3 +56,31 @@ def config_path(name: str) -> Path:
             f'no configuration {name!r}, choose one of: {", ".join(config_names())}'
         )
     return config_dir() / f'{name}.yaml'
+
+
+def suite_names() -> list[str]:
+    """List the shipped suites of benchmarks.
+
+    Returns:
+        Names such as 'demo'.
+    """
+    return sorted(file.stem for file in (config_dir() / SUITES).glob('*.yaml'))
+
+
+def suite_path(name: str) -> Path:
+    """Find a shipped suite.
+
+    Args:
+        name: Its name, such as 'demo'.
+
+    Returns:
+        Its file.
+
+    Raises:
+        ValueError: If there is none of this name.
+    """
+    if name not in suite_names():
+        raise ValueError(
+            f'no suite {name!r}, choose one of: {", ".join(suite_names())}'
+        )
+    return config_dir() / SUITES / f'{name}.yaml'

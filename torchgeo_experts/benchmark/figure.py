@@ -1,0 +1,45 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""The figure of a benchmark."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from .tables import LOOKS, Table
+
+
+def draw(tables: Sequence[Table]) -> Figure:
+    """Draw the paired differences to the baseline with their intervals.
+
+    Args:
+        tables: A table a split.
+
+    Returns:
+        A figure with a panel a split. Decisions that look at the labels are left out.
+    """
+    most = max(len(table.lines) for table in tables)
+    size = (3.0 + 3.5 * len(tables), 1.4 + 0.3 * most)
+    figure = Figure(figsize=size, layout='constrained')
+    panels = figure.subplots(1, len(tables), squeeze=False)[0]
+    for table, axes in zip(tables, panels, strict=True):
+        shown = [
+            (line.row.label, line.difference)
+            for line in reversed(table.lines)
+            if line.difference is not None and line.row.rule not in LOOKS
+        ]
+        names = [name for name, _ in shown]
+        means = [table.scale * d.mean for _, d in shown]
+        errors = [
+            [table.scale * (d.mean - d.low) for _, d in shown],
+            [table.scale * (d.high - d.mean) for _, d in shown],
+        ]
+        axes.errorbar(means, range(len(names)), xerr=errors, fmt='o', capsize=3)
+        axes.set_yticks(range(len(names)), names)
+        axes.axvline(0, color='gray', lw=0.8)
+        axes.set_title(table.split)
+        unit = ' (points)' if table.scale > 1 else ''
+        axes.set_xlabel(f'{table.metric}, difference to {table.baseline}{unit}')
+        axes.grid(axis='x', alpha=0.3)
+    return figure

@@ -1,0 +1,92 @@
+# Copyright (c) torchgeo-experts contributors.
+# Licensed under the MIT License.
+
+"""One tidy table of what all finished runs of a folder gave."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .execute import PACKAGES
+from .files import read_json, replace
+
+#: Columns of the table; one row is one value.
+COLUMNS = [
+    'method',
+    'seed',
+    'fold',
+    'split',
+    'domain',
+    'metric',
+    'value',
+    'seconds',
+    'memory_mb',
+    'selection',
+    'config_hash',
+    *(name.replace('-', '_') for name in PACKAGES),
+]
+
+
+def write_results(out: Path) -> pd.DataFrame:
+    """Make the table anew from the files of the runs, and write it.
+
+    Args:
+        out: Folder of a benchmark. It gets ``results.csv``, and ``results.parquet`` if
+            pyarrow is installed.
+
+    Returns:
+        The table, with '' as the domain of a whole split. Seconds and memory are those
+        of the training.
+    """
+    files = sorted(out.glob('runs/*/*/*/result.json'))
+    rows = [row for file in files for row in rows_of(read_json(file))]
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    replace(out / 'results.csv', lambda path: frame.to_csv(path, index=False))
+    if find_spec('pyarrow'):
+        replace(out / 'results.parquet', lambda p: frame.to_parquet(p, index=False))
+    return frame
+
+
+def read_results(out: Path) -> pd.DataFrame:
+    """Read the table of a folder.
+
+    Args:
+        out: Folder with runs, or with no more than ``results.csv``.
+
+    Returns:
+        The table.
+
+    Raises:
+        ValueError: If nothing is there.
+    """
+    if any(out.glob('runs/*/*/*/result.json')):
+        return write_results(out)
+    if not (out / 'results.csv').exists():
+        raise ValueError(f'{out} has no finished runs')
+    # No name is a missing value: there may be a domain called NA.
+    names = dict.fromkeys(['method', 'fold', 'split', 'domain', 'metric'], str)
+    return pd.read_csv(
+        out / 'results.csv', dtype=names, keep_default_na=False, na_values={'value': ''}
+    )
+
+
+def rows_of(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Make the rows of one run.
+
+    Args:
+        result: What its result file holds.
+
+    Yields:
+        Each row.
+    """
+    same = {key: result[key] for key in ('method', 'seed', 'fold', 'selection')}
+    same |= {'config_hash': result['hash'], **result['fit']}
+    same |= {name.replace('-', '_'): v for name, v in result['versions'].items()}
+    for split, test in result['tests'].items():
+        for domain, scores in {'': test['metrics'], **test['domains']}.items():
+            for metric, value in scores.items():
+                place = {'split': split, 'domain': domain, 'metric': metric}
+                yield {**same, **place, 'value': value}
