@@ -51,10 +51,7 @@ def config_path(name: str) -> Path:
     Raises:
         ValueError: If there is none of this name.
     """
-    if name not in config_names():
-        raise ValueError(
-            f'no configuration {name!r}, choose one of: {", ".join(config_names())}'
-        )
+    _check('configuration', name, config_names())
     return config_dir() / f'{name}.yaml'
 
 
@@ -79,8 +76,11 @@ def suite_path(name: str) -> Path:
     Raises:
         ValueError: If there is none of this name.
     """
-    if name not in suite_names():
-        raise ValueError(
-            f'no suite {name!r}, choose one of: {", ".join(suite_names())}'
-        )
+    _check('suite', name, suite_names())
     return config_dir() / SUITES / f'{name}.yaml'
+
+
+def _check(kind: str, name: str, names: list[str]) -> None:
+    """Refuse a name that is not among those there are."""
+    if name not in names:
+        raise ValueError(f'no {kind} {name!r}, choose one of: {", ".join(names)}')

@@ -16,6 +16,7 @@ from torchgeo_experts.models import (
     PlaceRelation,
     RelatedNet,
     Relation,
+    SatCLIPEncoder,
     WrapEncoder,
 )
 
@@ -119,3 +120,16 @@ def test_net_mixes_by_relation() -> None:
     torch.testing.assert_close(net.predict(features), expected)
     first = features.first(2)
     torch.testing.assert_close(net.predict(first), expected[:2])
+
+
+def test_frozen_location_encoder_stays_frozen() -> None:
+    from objectives.tiny import FEATURES, Pooled
+
+    relation = make(location=SatCLIPEncoder(None, legendre_polys=4))
+    net = RelatedNet(Pooled(), LinearExperts(4, FEATURES, 3), relation).train()
+    for frozen in (True, False):
+        net.backbone.freeze(frozen)
+    assert relation.location is not None
+    assert not any(p.requires_grad for p in relation.location.parameters())
+    assert not relation.location.training
+    assert relation.weight.requires_grad and net.backbone.body.weight.requires_grad

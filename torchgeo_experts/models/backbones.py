@@ -144,6 +144,36 @@ class Backbone(nn.Module):
         return self
 
 
+class OuterBackbone(Backbone):
+    """Base class of backbones that add something to the features of another one."""
+
+    def __init__(self, inner: Backbone) -> None:
+        """Initialize a new OuterBackbone instance.
+
+        Args:
+            inner: The other one.
+        """
+        super().__init__()
+        self.inner = inner
+        self.out_features = inner.out_features
+        self.pyramid_channels = inner.pyramid_channels
+
+    @property
+    def body(self) -> Any:  # type: ignore[override]
+        """The network."""
+        return self.inner.body
+
+    def freeze(self, frozen: bool) -> None:
+        """Stop or resume its training.
+
+        Args:
+            frozen: Whether all of it is to stay as it is.
+        """
+        super().freeze(frozen)
+        # The network has parts of its own that stay frozen.
+        self.inner.freeze(frozen)
+
+
 class TimmBackbone(Backbone):
     """Any timm model with intermediate features, for classification.
 

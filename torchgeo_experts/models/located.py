@@ -4,14 +4,13 @@
 """Location as a further input of a classifier: "ERM + LE" of MoGE's tables."""
 
 from abc import ABC, abstractmethod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchgeo.datasets.utils import Sample
 
 from ..configurable import Configurable
-from .backbones import Backbone, Features
+from .backbones import Backbone, Features, OuterBackbone
 from .location import LocationEncoder, WrapEncoder
 
 
@@ -105,7 +104,7 @@ class FiLMFusion(LocationFusion):
         return features * (1 + scale) + shift
 
 
-class LocatedBackbone(Backbone):
+class LocatedBackbone(OuterBackbone):
     """A backbone whose pooled features also tell the place."""
 
     def __init__(self, inner: Backbone, fusion: LocationFusion) -> None:
@@ -115,27 +114,11 @@ class LocatedBackbone(Backbone):
             inner: Backbone with pooled features.
             fusion: How to join them with the place.
         """
-        super().__init__()
-        self.inner, self.fusion = inner, fusion
+        super().__init__(inner)
+        self.fusion = fusion
         self.out_features = fusion.build(inner.out_features)
-        self.pyramid_channels = inner.pyramid_channels
         if fusion.location.frozen:
             self.fix(fusion.location)
-
-    @property
-    def body(self) -> Any:  # type: ignore[override]
-        """The network."""
-        return self.inner.body
-
-    def freeze(self, frozen: bool) -> None:
-        """Stop or resume its training.
-
-        Args:
-            frozen: Whether all of it is to stay as it is.
-        """
-        super().freeze(frozen)
-        # The network has parts of its own that stay frozen.
-        self.inner.freeze(frozen)
 
     def read(self, batch: Sample) -> Features:
         """Compute the features of a batch.

@@ -4,13 +4,12 @@
 """Networks: a backbone with one head, or with one expert a domain and a selector."""
 
 from abc import ABC, abstractmethod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchgeo.datasets.utils import Sample
 
-from .backbones import Backbone, Features, freeze
+from .backbones import Backbone, Features, OuterBackbone, freeze
 from .experts import ExpertBank
 from .relations import Relation
 
@@ -175,7 +174,7 @@ class RelatedNet(Net):
         return self.experts.mix(features.head, features.mixture)
 
 
-class RelatedBackbone(Backbone):
+class RelatedBackbone(OuterBackbone):
     """A backbone that also tells the weights of experts."""
 
     def __init__(self, inner: Backbone, relation: Relation) -> None:
@@ -185,24 +184,10 @@ class RelatedBackbone(Backbone):
             inner: Backbone.
             relation: Weighs the experts.
         """
-        super().__init__()
-        self.inner, self.relation = inner, relation
-        self.out_features = inner.out_features
-        self.pyramid_channels = inner.pyramid_channels
-
-    @property
-    def body(self) -> Any:  # type: ignore[override]
-        """The network."""
-        return self.inner.body
-
-    def freeze(self, frozen: bool) -> None:
-        """Stop or resume its training.
-
-        Args:
-            frozen: Whether all of it is to stay as it is.
-        """
-        super().freeze(frozen)
-        self.inner.freeze(frozen)
+        super().__init__(inner)
+        self.relation = relation
+        if relation.fixed:
+            self.fix(*relation.fixed)
 
     def read(self, batch: Sample) -> Features:
         """Compute the features of a batch.

@@ -23,6 +23,11 @@ class Relation(Configurable, ABC):
     #: Whether the places of all training domains must be known.
     needs_places = False
 
+    @property
+    def fixed(self) -> tuple[nn.Module, ...]:
+        """Parts that stay as they are for good."""
+        return ()
+
     @abstractmethod
     def build(self, num_domains: int) -> None:
         """Create parameters and buffers.
@@ -113,12 +118,19 @@ class PlaceRelation(Relation):
             raise ValueError(f'fixed_share must lie in [0, 1], found {fixed_share}')
         self.fixed_share = fixed_share
         self.temperature = positive('temperature', temperature)
-        self.location, self.width, self.heads = location, width, heads
+        self.width, self.heads = width, heads
+        self.location = location
         features = 3 if location is None else location.out_features
         self.embed = nn.Sequential(
             nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width)
         )
         self.weight = nn.Parameter(1 + 0.1 * torch.randn(heads, width))
+
+    @property
+    def fixed(self) -> tuple[nn.Module, ...]:
+        """A frozen location encoder."""
+        frozen = self.location is not None and self.location.frozen
+        return (cast(nn.Module, self.location),) if frozen else ()
 
     def build(self, num_domains: int) -> None:
         """Create the buffers of places."""
