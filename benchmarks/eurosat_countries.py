@@ -252,22 +252,27 @@ def run(args: argparse.Namespace) -> None:
             )
 
 
+def add_run_arguments(runner: argparse.ArgumentParser, epochs: int) -> None:
+    """Add the arguments of any runs on these folds."""
+    runner.add_argument('--data', type=Path, required=True)
+    runner.add_argument('--out', type=Path, required=True)
+    runner.add_argument('--epochs', type=int, default=epochs)
+    runner.add_argument('--lr', type=float, default=1e-3)
+    runner.add_argument('--seeds', type=int, default=2)
+    runner.add_argument('--threads', type=int, default=1)
+    runner.add_argument('--part', default='0/1')
+
+
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
     runner = commands.add_parser('run', help='train and test')
     runner.set_defaults(function=run)
-    runner.add_argument('--data', type=Path, required=True)
-    runner.add_argument('--out', type=Path, required=True)
+    add_run_arguments(runner, epochs=4)
     runner.add_argument('--model', default='test_byobnet')
-    runner.add_argument('--epochs', type=int, default=4)
     runner.add_argument('--selector-epochs', type=int, default=2)
-    runner.add_argument('--lr', type=float, default=1e-3)
     runner.add_argument('--selector-lr', type=float, default=1e-3)
-    runner.add_argument('--seeds', type=int, default=2)
-    runner.add_argument('--threads', type=int, default=1)
-    runner.add_argument('--part', default='0/1')
     reporter = commands.add_parser('report', help='print the table, draw the figure')
     reporter.set_defaults(function=report)
     reporter.add_argument('--out', type=Path, required=True)

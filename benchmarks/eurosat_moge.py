@@ -26,7 +26,7 @@ import torch
 from eurosat_moge_report import ABLATION_FOLDS, report
 from torchgeo.datasets.utils import Sample
 
-from eurosat_countries import FOLDS, Run, keep_settings, write_table
+from eurosat_countries import FOLDS, Run, add_run_arguments, keep_settings, write_table
 from torchgeo_experts import (
     ConcatFusion,
     ConstantEncoder,
@@ -182,15 +182,9 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     runner = commands.add_parser('run', help='train and test')
     runner.set_defaults(function=run)
-    runner.add_argument('--data', type=Path, required=True)
-    runner.add_argument('--out', type=Path, required=True)
+    add_run_arguments(runner, epochs=3)
     runner.add_argument('--geoclip', type=Path, required=True)
     runner.add_argument('--patch', type=int, default=16)
-    runner.add_argument('--epochs', type=int, default=3)
-    runner.add_argument('--lr', type=float, default=1e-3)
-    runner.add_argument('--seeds', type=int, default=2)
-    runner.add_argument('--threads', type=int, default=1)
-    runner.add_argument('--part', default='0/1')
     reporter = commands.add_parser('report', help='print the tables')
     reporter.set_defaults(function=report)
     reporter.add_argument('--out', type=Path, required=True)
