@@ -80,3 +80,11 @@ def test_half_precision() -> None:
     assert found.prior.tolist() == pytest.approx(
         adapt_prior(logits, SOURCE).prior.tolist(), abs=0.02
     )
+
+
+def test_rows_of_several_images() -> None:
+    logits, _ = site([0.2, 0.2, 0.6], 12)
+    count = torch.arange(12) % 4
+    expected = adapt_prior(logits.repeat_interleave(count, dim=0), SOURCE).prior
+    found = adapt_prior(logits, SOURCE, weight=count.double()).prior
+    torch.testing.assert_close(found, expected)

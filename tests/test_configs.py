@@ -190,9 +190,8 @@ def small_network(text: str) -> str:
 
 
 #: Configurations of whole runs; variants change one of these.
-WHOLE = [
-    n for n in config_names() if not n.startswith(('moge_variants/', 'objectives/'))
-]
+PARTS = ('backbones/', 'moge_variants/', 'objectives/', 'sites/')
+WHOLE = [name for name in config_names() if not name.startswith(PARTS)]
 VARIANTS = [name for name in config_names() if name.startswith('moge_variants/')]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .augmentations import BandColorJitter
+    from .callbacks import PriorAdaptation, SiteSelection
     from .datamodules import (
         AttributeDomains,
         AttributePlaces,
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
         Fish,
         GroupDRO,
         MaxSquare,
+        MinEnt,
         Mixup,
         MoGE,
         Objective,
@@ -153,6 +155,7 @@ _HOMES = {
     'IWildCamDataModule': 'datamodules',
     'LearnedAffinity': 'models',
     'MaxSquare': 'objectives',
+    'MinEnt': 'objectives',
     'Mixup': 'objectives',
     'MoGE': 'objectives',
     'MoGEBackbone': 'models',
@@ -170,10 +173,12 @@ _HOMES = {
     'PixelContrast': 'objectives',
     'PlaceRelation': 'models',
     'PolygonDomains': 'datamodules',
+    'PriorAdaptation': 'callbacks',
     'PseudoLabels': 'objectives',
     'RDM': 'objectives',
     'RobustMoGE': 'objectives',
     'SatCLIPEncoder': 'models',
+    'SiteSelection': 'callbacks',
     'SMPBackbone': 'models',
     'StyleAugment': 'objectives',
     'SyntheticEarth': 'datasets',
@@ -240,6 +245,7 @@ __all__ = (
     'LearnedAffinity',
     'MUDSDataModule',
     'MaxSquare',
+    'MinEnt',
     'Mixup',
     'MoGE',
     'MoGEBackbone',
@@ -255,10 +261,12 @@ __all__ = (
     'PixelContrast',
     'PlaceRelation',
     'PolygonDomains',
+    'PriorAdaptation',
     'PseudoLabels',
     'RobustMoGE',
     'SMPBackbone',
     'SatCLIPEncoder',
+    'SiteSelection',
     'StyleAugment',
     'SyntheticEarth',
     'SyntheticEarthChange',

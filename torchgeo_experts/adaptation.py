@@ -24,6 +24,7 @@ def adapt_prior(
     source: Tensor,
     pseudo_count: float = 50.0,
     iterations: int = 40,
+    weight: Tensor | None = None,
     tolerance: float = 1e-6,
 ) -> AdaptedPrior:
     r"""Find how often classes occur at a site, and predict anew.
@@ -44,6 +45,8 @@ def adapt_prior(
             divided by their sum.
         pseudo_count: m.
         iterations: Most turns.
+        weight: How many images each row stands for, shape (N,), such as parts of one for
+            pixels. Default: 1.
         tolerance: Largest change of a share that ends the turns.
 
     Returns:
@@ -67,11 +70,13 @@ def adapt_prior(
     logits, source = logits.to(dtype), source.to(dtype)
     source = source / source.sum()
     log_likelihood = logits.log_softmax(dim=1) - source.log()
-    prior = source
+    if weight is None:
+        weight = torch.ones_like(logits[:, 0])
+    prior, count = source, weight.sum() + pseudo_count
     for _ in range(iterations):
         before = prior
-        expected = (log_likelihood + prior.log()).softmax(dim=1).sum(dim=0)
-        prior = (expected + pseudo_count * source) / (len(logits) + pseudo_count)
+        expected = weight @ (log_likelihood + prior.log()).softmax(dim=1)
+        prior = (expected + pseudo_count * source) / count
         if (prior - before).abs().max() < tolerance:
             break
     return AdaptedPrior(prior, (log_likelihood + prior.log()).softmax(dim=1))

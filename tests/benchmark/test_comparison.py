@@ -4,12 +4,14 @@
 """Tables and paired differences, against loops and by hand."""
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from torchgeo_experts.__main__ import main
 from torchgeo_experts.benchmark.compare import (
@@ -19,9 +21,12 @@ from torchgeo_experts.benchmark.compare import (
     interval,
     seed_means,
 )
-from torchgeo_experts.benchmark.results import COLUMNS, read_results
+from torchgeo_experts.benchmark.execute import read_test
+from torchgeo_experts.benchmark.results import COLUMNS, read_results, write_results
 from torchgeo_experts.benchmark.tables import make_table
 from torchgeo_experts.benchmark.text import difference, to_latex, to_markdown
+from torchgeo_experts.metrics import Scores
+from torchgeo_experts.tasks.tables import write_domains
 
 ERM, OTHER = Row('ERM', 'ERM'), Row('Other', 'Other')
 METRIC = 'OverallAccuracy'
@@ -37,8 +42,9 @@ def make_frame(
 ) -> pd.DataFrame:
     """Make a tidy table; *score* is a function of method, fold, domain and seed."""
     rows = []
-    same = {c: '1' for c in COLUMNS} | {'split': 'test', 'selection': 'last'}
-    same |= {'seconds': 90.0, 'memory_mb': 512.3}
+    same: dict[str, Any] = dict.fromkeys(COLUMNS, '1')
+    same |= {'split': 'test', 'selection': 'last'}
+    same |= {'seconds': 90.0, 'memory_mb': 512.3, 'ranked': True}
     for method, seed, (fold, domains) in itertools.product(
         methods, seeds, folds.items()
     ):
@@ -110,6 +116,21 @@ class TestMeans:
         found = domain_scores(make_frame(drawn(), folds=folds), ERM, METRIC)
         assert set(found['domain']) == {'unseen of one', 'unseen of two'}
 
+    def test_domains_that_do_not_compete(self) -> None:
+        """Only the score of the whole split knows them."""
+        folds = {'one': ['a', 'b', 'Other']}
+        low = {'a': 0.5, 'b': 0.75, 'Other': 0.125}
+        frame = make_frame(lambda m, f, domain, s: low[domain], folds=folds)
+        frame['ranked'] = frame['domain'].ne('Other')
+        # Of decisions that tests log no worst domain of.
+        frame = frame[~frame['metric'].str.startswith('Worst')]
+        means = seed_means(frame, ERM, METRIC)
+        assert means['mean'].tolist() == [0.625] * 3
+        assert means['worst'].tolist() == [0.5] * 3
+        assert means['overall'] == pytest.approx(sum(low.values()) / 3)
+        alone = frame[frame['domain'].isin(['', 'Other'])]
+        assert not len(seed_means(alone, ERM, METRIC)['mean'])
+
     def test_names_of_decisions(self) -> None:
         frame = make_frame(drawn())
         frame['metric'] = 'SharedExpertAverageF1Score'
@@ -147,6 +168,17 @@ class TestDifference:
             for d in HELD_OUT[f]
         ]
         assert found.mean == pytest.approx(np.mean(expected))
+
+    def test_domains_that_do_not_compete(self) -> None:
+        def score(method: str, fold: str, domain: str, seed: int) -> float:
+            return 0.25 * (method == 'Other') * (1 if domain != 'e' else -3)
+
+        frame = make_frame(score)
+        frame['ranked'] = frame['domain'].ne('e')
+        found = compare(frame, OTHER, ERM, METRIC)
+        assert found is not None
+        assert (found.domains, found.runs) == (4, 6)
+        assert (found.mean, found.low, found.high) == pytest.approx((0.25,) * 3)
 
     def test_nothing_in_common(self) -> None:
         frame = make_frame(drawn())
@@ -292,6 +324,33 @@ class TestReport:
         assert (tmp_path / 'report.png').stat().st_size > 10_000
         # A domain may be called NA, for Namibia.
         assert set(read_results(tmp_path)['domain']) == {'', 'NA', 'b'}
+
+    def test_who_competes_is_read_from_tests(self, tmp_path: Path) -> None:
+        """From the table that a task writes to that of all runs, and back from CSV."""
+        folder, run = tmp_path / 'test', tmp_path / 'out/runs/ERM/all/0'
+        scores = {METRIC: torch.tensor([0.5, 0.25, torch.nan])}
+        tables = {'': Scores(torch.tensor([4, 8, 0]), scores, {})}
+        names, ranked = ['Asia', 'Other', 'unseen'], [True, False, True]
+        write_domains(folder / 'domains.csv', names, ['Asia'], ranked, tables)
+        (folder / 'metrics.csv').write_text(f'epoch,test_{METRIC}\n3,0.4\n')
+        result: dict[str, Any] = {'method': 'ERM', 'seed': 0, 'fold': 'all'}
+        result |= {'selection': 'last', 'hash': '1', 'versions': {}}
+        result['fit'] = {'seconds': 1, 'memory_mb': 2}
+        run.mkdir(parents=True)
+        told = json.dumps(result | {'tests': {'test': read_test(folder)}})
+        (run / 'result.json').write_text(told)
+        expected = {('', METRIC): True, ('Asia', METRIC): True}
+        expected |= {('Other', METRIC): False, ('Asia', 'samples'): True}
+        expected |= {('Other', 'samples'): False}
+        write_results(tmp_path / 'out')
+        (run / 'result.json').unlink()
+        frame = read_results(tmp_path / 'out')
+        found = zip(frame['domain'], frame['metric'], frame['ranked'], strict=True)
+        assert {(domain, metric): bool(r) for domain, metric, r in found} == expected
+        # All compete in a table that does not tell.
+        table = tmp_path / 'out/results.csv'
+        frame.drop(columns='ranked').to_csv(table, index=False)
+        assert read_results(tmp_path / 'out')['ranked'].all()
 
     def test_errors(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):

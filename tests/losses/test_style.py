@@ -113,6 +113,43 @@ def test_changes_over_time_stay() -> None:
     torch.testing.assert_close(ratio, ratio[..., :1, :1].expand_as(ratio))
 
 
+class TestMissingDates:
+    seen = torch.tensor([[1, 0], [1, 1], [0, 1], [1, 0]]).bool()
+    other = torch.tensor([[1, 1], [0, 1], [1, 0], [0, 0]]).bool()
+
+    def test_statistics_are_of_the_others(self) -> None:
+        content, style = pair(SHAPES[1])
+        found = transfer_statistics(content, style, 0.7, self.seen, self.other)
+        for b in range(3):
+            x, y = content[b : b + 1, self.seen[b]], style[b : b + 1, self.other[b]]
+            expected = naive(x, y, [0.7])[0]
+            np.testing.assert_allclose(found[b, self.seen[b]], expected)
+
+    @pytest.mark.parametrize('strength', [0.7, torch.full((4,), 0.7)])
+    def test_without_any_there_is_no_style(self, strength: Tensor | float) -> None:
+        content, style = pair(SHAPES[1])
+        found = transfer_statistics(content, style, strength, self.seen, self.other)
+        torch.testing.assert_close(found[3], content[3])
+
+    def test_what_stands_there_does_not_matter(self) -> None:
+        content, style = pair(SHAPES[1])
+        missing = ~self.seen[:, :, None, None, None]
+        expected = transfer_statistics(content, style, 0.7, self.seen, self.other)
+        for value in (0.0, 1e6, torch.inf, torch.nan):
+            x = content.masked_fill(missing, value)
+            y = style.masked_fill(~self.other[:, :, None, None, None], value)
+            found = transfer_statistics(x, y, 0.7, self.seen, self.other)
+            assert found[self.seen].equal(expected[self.seen])
+
+    def test_shapes_are_checked(self) -> None:
+        content, style = pair(SHAPES[1])
+        with pytest.raises(ValueError, match=r'found \(4, 3\) for images of \(4, 2,'):
+            transfer_statistics(content, style, 1.0, torch.ones(4, 3).bool())
+        single, _ = pair(SHAPES[0])
+        with pytest.raises(ValueError, match='dates of series'):
+            transfer_statistics(single, single, 1.0, None, torch.ones(4, 3).bool())
+
+
 def test_half_precision_is_computed_in_single() -> None:
     content, style = (x.bfloat16() for x in pair(SHAPES[0]))
     with torch.autocast('cpu', torch.bfloat16):
@@ -135,3 +172,5 @@ def test_host_does_not_wait_for_numbers() -> None:
     with FakeTensorMode():
         content = torch.randn(2, 3, 4, 4, requires_grad=True)
         transfer_statistics(content, content.detach(), torch.rand(2)).sum().backward()
+        series, seen = content[:, None], torch.rand(2, 1) > 0.5
+        transfer_statistics(series, series, 0.5, seen, seen).sum().backward()

@@ -25,8 +25,11 @@ from torchgeo_experts.objectives import (
     RDM,
     Fish,
     GroupDRO,
+    MaxSquare,
+    MinEnt,
     Mixup,
     Objective,
+    PseudoLabels,
     Step,
     VREx,
 )
@@ -249,7 +252,14 @@ class TestFish:
 
 @pytest.mark.parametrize(
     'objective',
-    [VREx(weight=0.0, anneal_steps=0), IRM(weight=0.0, anneal_steps=0), CORAL(0.0)],
+    [
+        VREx(weight=0.0, anneal_steps=0),
+        IRM(weight=0.0, anneal_steps=0),
+        CORAL(0.0),
+        MinEnt(0.0),
+        MaxSquare(0.0),
+        PseudoLabels(0.0),
+    ],
 )
 def test_weight_zero_is_erm(objective: Objective) -> None:
     """Domains of equal size: the mean over domains is that over samples."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from objectives.tiny import CLASSES, build, labels_of, make_net, make_step, predict
+from scipy.stats import entropy
 from torch import Tensor, nn
 
 from torchgeo_experts.losses.adversarial import information_map, reversal_ramp
@@ -20,6 +21,7 @@ from torchgeo_experts.objectives import (
     ClassMix,
     DeepCORAL,
     MaxSquare,
+    MinEnt,
     PixelContrast,
     PseudoLabels,
     Step,
@@ -57,6 +59,15 @@ def test_max_square(maps: bool) -> None:
     # Half of the Gini impurity, less one half.
     gini = (1 - p.square().sum(dim=1)).mean()
     assert float(found) == pytest.approx(0.3 * float(gini - 1) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize('maps', [False, True])
+def test_min_ent(maps: bool) -> None:
+    step = make_step(make_net(maps), maps)
+    found = build(MinEnt(weight=0.3), maps)(step).terms['entropy']
+    p = unlabelled(step).softmax(dim=1).detach().numpy()
+    expected = entropy(p, base=CLASSES, axis=1).mean()
+    assert float(found) == pytest.approx(0.3 * expected, rel=1e-5)
 
 
 @pytest.mark.parametrize('maps', [False, True])
@@ -198,7 +209,8 @@ def test_pixel_contrast() -> None:
 @pytest.mark.parametrize('task', ['binary', 'multilabel'])
 @pytest.mark.parametrize('maps', [False, True])
 @pytest.mark.parametrize(
-    'kind', [AdvEnt, MaxSquare, PseudoLabels, DeepCORAL, TargetDANN, StyleAugment]
+    'kind',
+    [AdvEnt, MinEnt, MaxSquare, PseudoLabels, DeepCORAL, TargetDANN, StyleAugment],
 )
 def test_labels(kind: Any, maps: bool, task: Any) -> None:
     """Labels that do not exclude each other, and a single one, of images and of maps."""

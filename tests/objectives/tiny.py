@@ -48,6 +48,13 @@ class Mapped(Backbone):
         return Features(found.tanh(), [])
 
 
+class Dated(Mapped):
+    """Tells which dates of series have an image, and looks at the others all the same."""
+
+    def read(self, batch: Any) -> Features:
+        return super().read(batch)._replace(valid=batch.get('valid'))
+
+
 def make_net(maps: bool = False) -> SingleNet:
     torch.manual_seed(0)
     if maps:
@@ -72,6 +79,32 @@ def make_step(net: SingleNet, maps: bool = False, size: int = 12, **given: Any) 
     shape = (size, side, side) if maps else (size,)
     target = torch.randint(0, CLASSES, shape, generator=generator)
     criterion = make_criterion('multiclass', 'ce', num_outputs=CLASSES)
+    return Step(net, batch, target, criterion, **given)
+
+
+def make_series_step(seen: Tensor, other: Tensor, **given: Any) -> Step:
+    """Make a step of series of three domains, some dates of which have no image.
+
+    Args:
+        seen: Which dates of labelled series have one, bool, shape (B, T).
+        other: The same of targets to adapt to.
+        **given: More of the step.
+    """
+    torch.manual_seed(0)
+    net = SingleNet(Dated(), ConvExperts(1, FEATURES, CLASSES)).double()
+    domain = torch.arange(len(seen)) % DOMAINS
+    image = torch.randn(*seen.shape, 3, 4, 4, dtype=torch.float64)
+    batch = {
+        'image': image + domain.view(-1, 1, 1, 1, 1),
+        'valid': seen,
+        'domain': domain,
+        'target_image': torch.randn(*other.shape, 3, 4, 4, dtype=torch.float64) - 1,
+        'target_valid': other,
+    }
+    target = torch.randint(0, CLASSES, (*seen.shape, 4, 4))
+    # As in the data sets: no label where there is no image.
+    target = target.where(seen[:, :, None, None], 255)
+    criterion = make_criterion('multiclass', 'ce', ignore_index=255)
     return Step(net, batch, target, criterion, **given)
 
 

@@ -86,7 +86,7 @@ def whole_scores(frame: pd.DataFrame, row: Row, metric: str) -> pd.DataFrame:
 
 
 def domain_scores(frame: pd.DataFrame, row: Row, metric: str) -> pd.DataFrame:
-    """Take the scores of domains.
+    """Take the scores of domains that compete with others.
 
     Args:
         frame: Tidy table of one split.
@@ -102,6 +102,7 @@ def domain_scores(frame: pd.DataFrame, row: Row, metric: str) -> pd.DataFrame:
     if found.empty:
         whole = whole_scores(frame, row, metric)
         return whole.assign(domain=whole['fold'])
+    found = found[found['ranked']]
     unseen = UNSEEN + ' of ' + found['fold']
     domain = found['domain'].mask(found['domain'].eq(UNSEEN), unseen)
     return found[['fold', 'seed', 'value']].assign(domain=domain)
@@ -118,8 +119,8 @@ def seed_means(frame: pd.DataFrame, row: Row, metric: str) -> dict[str, Array]:
     Returns:
         Arrays with a value a seed. 'overall': mean over folds of the score of the whole
         split. 'mean': mean over domains, of which one that is in several folds counts
-        once. 'worst': of the worst domain of any fold, as the tests have logged it;
-        some data sets have a domain that does not compete for it.
+        once. 'worst': of the worst domain of any fold, as the tests have logged it.
+        Domains that do not compete count in the first only.
     """
     domains = domain_scores(frame, row, metric)
     by_seed = domains.groupby(['seed', 'domain'])['value'].mean().groupby('seed')

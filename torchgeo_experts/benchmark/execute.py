@@ -25,7 +25,7 @@ from .suite import folder_name
 PACKAGES = ('torch', 'torchgeo', 'lightning', 'torchgeo-experts')
 
 #: Columns of ``domains.csv`` that are no metric.
-NO_METRIC = ('domain', 'training')
+NO_METRIC = ('domain', 'training', 'ranked')
 
 #: Errors that make a run a failed one; the other runs go on.
 FAILURES = (StepError, OSError, ValueError, LookupError, RuntimeError, PickleError)
@@ -186,7 +186,8 @@ def read_test(folder: Path) -> dict[str, Any]:
         folder: Its folder.
 
     Returns:
-        Metrics of the whole split, and of each domain.
+        Metrics of the whole split, those of each domain, and which domains do not
+        compete with others.
 
     Raises:
         StepError: If it has written nothing.
@@ -197,13 +198,15 @@ def read_test(folder: Path) -> dict[str, Any]:
     for row in read_rows(folder / 'metrics.csv'):
         whole = {k: v for k, v in row.items() if k.startswith('test_') and v}
         metrics |= {k.removeprefix('test_'): float(v) for k, v in whole.items()}
-    domains = {}
     # Tasks that are not of this package write none.
-    if (folder / 'domains.csv').exists():
-        for row in read_rows(folder / 'domains.csv'):
-            scores = {k: float(v) for k, v in row.items() if k not in NO_METRIC and v}
-            domains[row['domain']] = scores
-    return {'metrics': metrics, 'domains': domains}
+    table = folder / 'domains.csv'
+    rows = read_rows(table) if table.exists() else []
+    domains = {
+        row['domain']: {k: float(v) for k, v in row.items() if k not in NO_METRIC and v}
+        for row in rows
+    }
+    unranked = [row['domain'] for row in rows if row.get('ranked') == '0']
+    return {'metrics': metrics, 'domains': domains, 'unranked': unranked}
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

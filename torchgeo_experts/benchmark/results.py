@@ -20,6 +20,7 @@ COLUMNS = [
     'fold',
     'split',
     'domain',
+    'ranked',
     'metric',
     'value',
     'seconds',
@@ -38,8 +39,8 @@ def write_results(out: Path) -> pd.DataFrame:
             pyarrow is installed.
 
     Returns:
-        The table, with '' as the domain of a whole split. Seconds and memory are those
-        of the training.
+        The table, with '' as the domain of a whole split, and whether each domain
+        competes with others. Seconds and memory are those of the training.
     """
     files = sorted(out.glob('runs/*/*/*/result.json'))
     rows = [row for file in files for row in rows_of(read_json(file))]
@@ -68,9 +69,11 @@ def read_results(out: Path) -> pd.DataFrame:
         raise ValueError(f'{out} has no finished runs')
     # No name is a missing value: there may be a domain called NA.
     names = dict.fromkeys(['method', 'fold', 'split', 'domain', 'metric'], str)
-    return pd.read_csv(
+    frame = pd.read_csv(
         out / 'results.csv', dtype=names, keep_default_na=False, na_values={'value': ''}
     )
+    # A table that does not tell is of an earlier version.
+    return frame if 'ranked' in frame else frame.assign(ranked=True)
 
 
 def rows_of(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -87,6 +90,7 @@ def rows_of(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
     same |= {name.replace('-', '_'): v for name, v in result['versions'].items()}
     for split, test in result['tests'].items():
         for domain, scores in {'': test['metrics'], **test['domains']}.items():
+            ranked = domain not in test.get('unranked', ())
+            place = {'split': split, 'domain': domain, 'ranked': ranked}
             for metric, value in scores.items():
-                place = {'split': split, 'domain': domain, 'metric': metric}
-                yield {**same, **place, 'value': value}
+                yield {**same, **place, 'metric': metric, 'value': value}

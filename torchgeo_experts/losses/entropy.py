@@ -27,7 +27,7 @@ def max_square_loss(logits: Tensor) -> Tensor:
         Losses in [-1/2, -1/(2 C)], float32 or better, shape (B,).
     """
     p = at_least_single(logits).softmax(dim=1)
-    return -_mean_of_elements(p.square().sum(dim=1)) / 2
+    return -mean_of_elements(p.square().sum(dim=1)) / 2
 
 
 def entropy_loss(logits: Tensor) -> Tensor:
@@ -45,9 +45,16 @@ def entropy_loss(logits: Tensor) -> Tensor:
     Raises:
         ValueError: If there are fewer than two classes.
     """
-    return _mean_of_elements(information_map(logits).sum(dim=1))
+    return mean_of_elements(information_map(logits).sum(dim=1))
 
 
-def _mean_of_elements(values: Tensor) -> Tensor:
-    """Average over what a sample has, shape (B,)."""
+def mean_of_elements(values: Tensor) -> Tensor:
+    """Average over the elements of each sample.
+
+    Args:
+        values: A value of each element, shape (B, ...).
+
+    Returns:
+        Means, shape (B,).
+    """
     return values.flatten(1).mean(dim=1) if values.ndim > 1 else values

@@ -67,7 +67,30 @@ class SingleNet(Net):
         return self.head.each(head, first).squeeze(1)
 
 
-class ExpertNet(Net):
+class MixtureNet(Net):
+    """A shared backbone and one expert head a training domain, which are mixed."""
+
+    #: Heads, one a training domain.
+    experts: ExpertBank
+
+    @abstractmethod
+    def mixture(self, features: Features) -> Tensor:
+        """Weigh the experts.
+
+        Args:
+            features: What the backbone gave.
+
+        Returns:
+            Mixture weights, float32, shape (B, D), or (B, T, D) if experts are chosen
+            for each date.
+        """
+
+    def predict(self, features: Features) -> Tensor:
+        """Predict from features with the mixture of experts."""
+        return self.experts.mix(features.head, self.mixture(features))
+
+
+class ExpertNet(MixtureNet):
     """A shared backbone, one expert head a training domain, and a selector (CoDEX)."""
 
     def __init__(
@@ -135,12 +158,8 @@ class ExpertNet(Net):
         """
         return (scores.float() / self.temperature).softmax(dim=-1)
 
-    def predict(self, features: Features) -> Tensor:
-        """Predict from features with the mixture of experts."""
-        return self.experts.mix(features.head, self.mixture(features))
 
-
-class RelatedNet(Net):
+class RelatedNet(MixtureNet):
     """A shared backbone and one expert a training domain, mixed by what is known of them.
 
     Unlike :class:`ExpertNet` it has no selector: weights come from the domain or the place
@@ -168,10 +187,17 @@ class RelatedNet(Net):
         assert isinstance(backbone, RelatedBackbone)
         return backbone.relation
 
-    def predict(self, features: Features) -> Tensor:
-        """Predict from features with the mixture of experts."""
+    def mixture(self, features: Features) -> Tensor:
+        """Tell the weights of the experts.
+
+        Args:
+            features: What the backbone gave.
+
+        Returns:
+            Mixture weights, float32, shape (B, D).
+        """
         assert features.mixture is not None
-        return self.experts.mix(features.head, features.mixture)
+        return features.mixture
 
 
 class RelatedBackbone(OuterBackbone):

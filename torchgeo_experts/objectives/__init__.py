@@ -17,7 +17,7 @@ from .moge import MoGE, RobustMoGE
 from .own_experts import D3G, OwnExperts
 from .pixel_contrast import PixelContrast
 from .rdm import RDM
-from .self_training import MaxSquare, PseudoLabels
+from .self_training import MaxSquare, MinEnt, PseudoLabels
 from .style import StyleAugment, TargetStyle
 from .vrex import VREx
 
@@ -35,6 +35,7 @@ __all__ = (
     'Fish',
     'GroupDRO',
     'MaxSquare',
+    'MinEnt',
     'Mixup',
     'MoGE',
     'Objective',

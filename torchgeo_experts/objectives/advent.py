@@ -13,6 +13,7 @@ from torch.func import functional_call
 from ..losses.adversarial import information_map
 from ..models.discriminators import ConvDiscriminator, MLPDiscriminator
 from .base import Objective, Outcome, Spec, Step
+from .elements import images_of, mean_of
 
 
 class AdvEnt(Objective):
@@ -21,9 +22,10 @@ class AdvEnt(Objective):
     Vu et al., "ADVENT: Adversarial Entropy Minimization for Domain Adaptation in Semantic
     Segmentation", 2019, equations 7 to 9. A discriminator sees how sure predictions are,
     class by class. For whole images, which the paper has not, it is a network of linear
-    layers. Network and discriminator are trained in one backward pass: the network's
-    gradient goes through a copy of the discriminator that is constant, which gives the
-    gradients of the paper's two passes.
+    layers. Dates are judged one by one, but for those without an image. Network and
+    discriminator are trained in one backward pass: the network's gradient goes through a
+    copy of the discriminator that is constant, which gives the gradients of the paper's
+    two passes.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({'target'})
@@ -52,29 +54,41 @@ class AdvEnt(Objective):
 
     def forward(self, step: Step) -> Outcome:
         """Compute the loss of one step."""
-        logits, unlabelled = (step.net.predict(f) for f in step.read_both())
-        source, target = (_information(step, x) for x in (logits, unlabelled))
+        features, unlabelled = step.read_both()
+        logits = step.net.predict(features)
+        source, seen = _information(step, logits, features.valid)
+        target, there = _information(
+            step, step.net.predict(unlabelled), unlabelled.valid
+        )
         constant = {k: v.detach() for k, v in self.discriminator.named_parameters()}
         fooled = functional_call(self.discriminator, constant, (target,))
         told = [
-            _judged(self.discriminator(source.detach()), 1),
-            _judged(self.discriminator(target.detach()), 0),
+            _judged(self.discriminator(source.detach()), 1, seen),
+            _judged(self.discriminator(target.detach()), 0, there),
         ]
         terms = {
             'risk': step.risk(logits),
-            'adversarial': self.weight * _judged(fooled, 1),
+            'adversarial': self.weight * _judged(fooled, 1, there),
             'discriminator': torch.stack(told).mean(),
         }
         return Outcome(logits, terms)
 
 
-def _information(step: Step, logits: Tensor) -> Tensor:
-    """Tell how sure predictions are, of labels one after the other."""
-    found = information_map(step.criterion.class_logits(logits))
-    return found.movedim(1, -1).flatten(0, 1) if found.ndim == 3 else found
+def _information(
+    step: Step, logits: Tensor, valid: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Tell how sure predictions are, of labels in a row, and which images there are."""
+    images, counted = images_of(logits, valid)
+    found = information_map(step.criterion.class_logits(images))
+    if found.ndim == 3:
+        found = found.movedim(1, -1).flatten(0, 1)
+    return found, counted
 
 
-def _judged(logits: Tensor, source: int) -> Tensor:
+def _judged(logits: Tensor, source: int, counted: Tensor) -> Tensor:
     """Compare a discriminator's judgement with the truth, or what it is to believe."""
     expected = torch.full_like(logits, source, dtype=torch.float32)
-    return F.binary_cross_entropy_with_logits(logits.float(), expected)
+    losses = F.binary_cross_entropy_with_logits(
+        logits.float(), expected, reduction='none'
+    )
+    return mean_of(losses, counted)

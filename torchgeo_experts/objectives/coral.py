@@ -5,8 +5,12 @@
 
 from typing import ClassVar
 
+from torch import Tensor
+
 from ..losses.coral import deep_coral_loss, pairwise_moment_distance
 from ..losses.grouping import Groups
+from ..losses.precision import at_least_single
+from ..models import Features
 from .base import Objective, Outcome, Step
 from .elements import draw_vectors
 
@@ -35,8 +39,10 @@ class CORAL(Objective):
         """Compute the loss of one step."""
         features = step.net.backbone.read(step.batch)
         logits = step.net.predict(features)
-        vectors, samples = draw_vectors(features.head, self.pixels)
-        groups = Groups.of(step.domain[samples], step.judged[samples])
+        vectors, samples, counted = draw_vectors(
+            features.head, self.pixels, features.valid
+        )
+        groups = Groups.of(step.domain[samples], step.judged[samples] & counted)
         distance = pairwise_moment_distance(vectors, groups)
         terms = {'risk': step.risk(logits), 'coral': self.weight * distance}
         return Outcome(logits, terms)
@@ -65,8 +71,22 @@ class DeepCORAL(Objective):
         """Compute the loss of one step."""
         features, unlabelled = step.read_both()
         logits = step.net.predict(features)
-        source, target = (
-            draw_vectors(found.head, self.pixels)[0] for found in (features, unlabelled)
+        (source, some), (target, others) = (
+            self._draw(found) for found in (features, unlabelled)
         )
-        distance = self.weight * deep_coral_loss(source, target)
-        return Outcome(logits, {'risk': step.risk(logits), 'coral': distance})
+        distance = deep_coral_loss(source, target).where(some & others, 0)
+        terms = {'risk': step.risk(logits), 'coral': self.weight * distance}
+        return Outcome(logits, terms)
+
+    def _draw(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Draw vectors with the covariance of those that count, and tell if it has one.
+
+        The others are put to the mean, so that the size depends on no number, and all are
+        spread as if they were not there.
+        """
+        vectors, _, counted = draw_vectors(features.head, self.pixels, features.valid)
+        vectors, count = at_least_single(vectors), counted.sum()
+        kept = counted[:, None]
+        mean = vectors.where(kept, 0).sum(dim=0) / count.clamp(min=1)
+        larger = (len(vectors) - 1) / (count - 1).clamp(min=1).to(vectors)
+        return (vectors - mean).where(kept, 0) * larger.sqrt(), count > 1

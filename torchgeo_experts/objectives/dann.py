@@ -14,7 +14,7 @@ from ..losses.adversarial import reversal_ramp, reverse_gradient
 from ..models import Features
 from ..models.discriminators import MLPDiscriminator
 from .base import Objective, Outcome, Spec, Step
-from .elements import draw_vectors
+from .elements import draw_vectors, mean_of
 
 
 class AdversarialFeatures(Objective):
@@ -61,7 +61,7 @@ class AdversarialFeatures(Objective):
         terms = {'risk': step.risk(logits), 'adversarial': self.weight * loss}
         return Outcome(logits, terms)
 
-    def judge(self, step: Step, features: Features) -> tuple[Tensor, Tensor]:
+    def judge(self, step: Step, features: Features) -> tuple[Tensor, Tensor, Tensor]:
         """Have the discriminator judge features, of maps those of some pixels.
 
         Args:
@@ -69,12 +69,13 @@ class AdversarialFeatures(Objective):
             features: Features.
 
         Returns:
-            Logits, shape (N, K), and the sample of each, shape (N,).
+            Logits, shape (N, K), the sample of each, shape (N,), and which of them
+            count, bool, shape (N,).
         """
-        vectors, samples = draw_vectors(features.head, 1024)
+        vectors, samples, counted = draw_vectors(features.head, 1024, features.valid)
         vectors = reverse_gradient(vectors, reversal_ramp(step.progress))
         logits: Tensor = self.discriminator(vectors)
-        return logits.float(), samples
+        return logits.float(), samples, counted
 
 
 class DANN(AdversarialFeatures):
@@ -92,8 +93,9 @@ class DANN(AdversarialFeatures):
     def confuse(self, step: Step) -> tuple[Features, Tensor]:
         """Compute the discriminator's loss."""
         features = step.net.backbone.read(step.batch)
-        logits, samples = self.judge(step, features)
-        return features, F.cross_entropy(logits, step.domain[samples])
+        logits, samples, counted = self.judge(step, features)
+        losses = F.cross_entropy(logits, step.domain[samples], reduction='none')
+        return features, mean_of(losses, counted)
 
 
 class TargetDANN(AdversarialFeatures):
@@ -108,9 +110,11 @@ class TargetDANN(AdversarialFeatures):
     def confuse(self, step: Step) -> tuple[Features, Tensor]:
         """Compute the discriminator's loss."""
         features, unlabelled = step.read_both()
-        source, target = (self.judge(step, x)[0] for x in (features, unlabelled))
-        losses = [
-            F.binary_cross_entropy_with_logits(source, torch.ones_like(source)),
-            F.binary_cross_entropy_with_logits(target, torch.zeros_like(target)),
-        ]
-        return features, torch.stack(losses).mean()
+        means = []
+        for found, truth in ((features, 1.0), (unlabelled, 0.0)):
+            logits, _, counted = self.judge(step, found)
+            losses = F.binary_cross_entropy_with_logits(
+                logits, torch.full_like(logits, truth), reduction='none'
+            )
+            means.append(mean_of(losses, counted))
+        return features, torch.stack(means).mean()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..losses.mixing import beta_coefficient, class_mix, domain_pairs
 from .base import Objective, Outcome, Spec, Step
+from .elements import dates_of
 
 
 class Mixup(Objective):
@@ -18,7 +19,8 @@ class Mixup(Objective):
 
     Inter-domain Mixup as in DomainBed (Yan et al., 2020; Xu et al., 2020), which mixes
     whole batches of one domain each; here each image has a partner of another domain. One
-    coefficient a batch.
+    coefficient a batch. Of series, dates are mixed that both have an image of; others stay
+    as they are, with their own maps. A label of a whole series is mixed in any case.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({'domain'})
@@ -34,11 +36,12 @@ class Mixup(Objective):
 
     def forward(self, step: Step) -> Outcome:
         """Compute the loss of one step."""
-        partner = domain_pairs(step.domain)
-        share = beta_coefficient(self.alpha, step.batch['image'])
-        image = torch.lerp(step.batch['image'][partner], step.batch['image'], share)
-        logits = step.net.predict(step.net.backbone.read(step.batch | {'image': image}))
-        other = replace(step, target=step.target[partner])
+        image, partner = step.batch['image'], domain_pairs(step.domain)
+        share, valid = beta_coefficient(self.alpha, image), dates_of(step.batch)
+        mixed = torch.lerp(take_partners(image, partner, valid, 1), image, share)
+        logits = step.net.predict(step.net.backbone.read(step.batch | {'image': mixed}))
+        dates = valid if logits.ndim == 5 else None  # a map of each date
+        other = replace(step, target=take_partners(step.target, partner, dates, -3))
         risk = share * step.risk(logits) + (1 - share) * other.risk(logits)
         # Metrics can judge one target only: that of the larger part.
         judged = torch.where(share >= 0.5, step.target, other.target)
@@ -87,3 +90,25 @@ def over_bands(mask: Tensor, image: Tensor) -> Tensor:
     mask = mask.unsqueeze(-3)
     # One map of several dates holds for all of them.
     return mask if mask.ndim == image.ndim else mask.unsqueeze(1)
+
+
+def take_partners(
+    own: Tensor, partner: Tensor, valid: Tensor | None, dim: int
+) -> Tensor:
+    """Take what belongs to partners, of series at the dates that both have an image of.
+
+    Args:
+        own: What belongs to each sample, such as its image, shape (B, ...).
+        partner: Index of each sample's partner, int64, shape (B,).
+        valid: Which dates have an image, bool, shape (B, T). None: take all.
+        dim: The dimension of dates.
+
+    Returns:
+        What belongs to partners, at other dates what is the sample's own, (B, ...).
+    """
+    others = own[partner]
+    if valid is None:
+        return others
+    shape = [1] * own.ndim
+    shape[0], shape[dim] = valid.shape
+    return others.where((valid & valid[partner]).view(shape), own)

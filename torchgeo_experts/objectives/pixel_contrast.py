@@ -17,7 +17,8 @@ class PixelContrast(Objective):
 
     Zhao et al., "Contrastive Learning for Label Efficient Semantic Segmentation", 2021,
     trained jointly with the risk, as CoDEX's published code does; the paper trains one
-    after the other. Pixels are drawn from all images of a batch, classes alike.
+    after the other. Pixels are drawn from all images of a batch, classes alike. Those
+    without a label are not, and so no pixel of a date without an image.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({'map', 'exclusive'})

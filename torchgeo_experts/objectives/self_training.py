@@ -8,13 +8,17 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..losses.entropy import max_square_loss
+from ..losses.entropy import entropy_loss, max_square_loss
 from ..losses.pseudo_labels import pseudo_label_risk
 from .base import Objective, Outcome, Step
+from .elements import images_of, mean_of
 
 
 class SelfTraining(Objective):
-    """Base class: the risk of labelled images, and a loss of predictions of others."""
+    """Base class: the risk of labelled images, and a loss of predictions of others.
+
+    Of unlabelled series each date that has an image counts as one.
+    """
 
     requires: ClassVar[frozenset[str]] = frozenset({'target'})
     #: Name of the loss in the logs.
@@ -35,20 +39,45 @@ class SelfTraining(Objective):
 
         Args:
             step: What the step has.
-            logits: Logits, shape (B, C, ...).
+            logits: Logits of images, shape (N, C, ...).
 
         Returns:
-            A scalar.
+            The loss of each image, shape (N,).
         """
 
     def forward(self, step: Step) -> Outcome:
         """Compute the loss of one step."""
-        logits, unlabelled = (step.net.predict(f) for f in step.read_both())
-        terms = {
-            'risk': step.risk(logits),
-            self.name: self.weight * self.loss(step, unlabelled),
-        }
-        return Outcome(logits, terms)
+        features, unlabelled = step.read_both()
+        logits = step.net.predict(features)
+        images, counted = images_of(step.net.predict(unlabelled), unlabelled.valid)
+        loss = mean_of(self.loss(step, images), counted)
+        return Outcome(
+            logits, {'risk': step.risk(logits), self.name: self.weight * loss}
+        )
+
+
+class MinEnt(SelfTraining):
+    """Predictions for the target become sure, by their entropy.
+
+    Vu et al., "ADVENT: Adversarial Entropy Minimization for Domain Adaptation in Semantic
+    Segmentation", 2019, section 3.1. See
+    :func:`~torchgeo_experts.losses.entropy.entropy_loss`.
+    """
+
+    name: ClassVar[str] = 'entropy'
+
+    def __init__(self, weight: float = 0.001) -> None:
+        """Initialize a new MinEnt instance.
+
+        Args:
+            weight: Weight of the entropy. The paper has 0.001. Its equation sums over
+                pixels, its published code takes the mean, as we do.
+        """
+        super().__init__(weight)
+
+    def loss(self, step: Step, logits: Tensor) -> Tensor:
+        """Compute the loss of predictions of unlabelled images."""
+        return entropy_loss(step.criterion.class_logits(logits))
 
 
 class MaxSquare(SelfTraining):
@@ -71,7 +100,7 @@ class MaxSquare(SelfTraining):
 
     def loss(self, step: Step, logits: Tensor) -> Tensor:
         """Compute the loss of predictions of unlabelled images."""
-        return max_square_loss(step.criterion.class_logits(logits)).mean()
+        return max_square_loss(step.criterion.class_logits(logits))
 
 
 class PseudoLabels(SelfTraining):

@@ -7,10 +7,11 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torchgeo.datasets.utils import Sample
 
 from ..losses.style import transfer_statistics
 from .base import Objective, Outcome, Step
+from .elements import dates_of
 
 
 class StyleTransfer(Objective):
@@ -18,7 +19,8 @@ class StyleTransfer(Objective):
 
     This is the simple stand-in for a network of style transfer: mean and standard
     deviation of each band (AdaIN, Huang and Belongie, 2017, on pixels). StyleAugment (Chun
-    and Park, 2021) and CoDEX have networks for it, whose weights are not at hand.
+    and Park, 2021) and CoDEX have networks for it, whose weights are not at hand. Dates
+    without an image have no say, and a series without any gives no style.
     """
 
     def __init__(self, strength: float = 1.0) -> None:
@@ -32,21 +34,24 @@ class StyleTransfer(Objective):
         self.strength = strength
 
     @abstractmethod
-    def styles(self, step: Step) -> Tensor:
+    def styles(self, step: Step) -> Sample:
         """Choose an image to take the style of, for each image.
 
         Args:
             step: What the step has.
 
         Returns:
-            Images, shape (B, ...).
+            A batch of as many images, and ``valid``, if they are series that have it.
         """
 
     def forward(self, step: Step) -> Outcome:
         """Compute the loss of one step."""
         image = step.batch['image']
         strength = self.strength * torch.rand(len(image), device=image.device)
-        image = transfer_statistics(image, self.styles(step), strength)
+        style = self.styles(step)
+        image = transfer_statistics(
+            image, style['image'], strength, dates_of(step.batch), dates_of(style)
+        )
         logits = step.net.predict(step.net.backbone.read(step.batch | {'image': image}))
         return Outcome(logits, {'risk': step.risk(logits)})
 
@@ -54,10 +59,12 @@ class StyleTransfer(Objective):
 class StyleAugment(StyleTransfer):
     """The style of other images of the batch, as in StyleAugment."""
 
-    def styles(self, step: Step) -> Tensor:
+    def styles(self, step: Step) -> Sample:
         """Choose an image to take the style of, for each image."""
         image = step.batch['image']
-        return image[torch.randperm(len(image), device=image.device)]
+        other = torch.randperm(len(image), device=image.device)
+        keys = step.batch.keys() & {'image', 'valid'}
+        return {key: step.batch[key][other] for key in keys}
 
 
 class TargetStyle(StyleTransfer):
@@ -65,6 +72,6 @@ class TargetStyle(StyleTransfer):
 
     requires: ClassVar[frozenset[str]] = frozenset({'target'})
 
-    def styles(self, step: Step) -> Tensor:
+    def styles(self, step: Step) -> Sample:
         """Choose an image to take the style of, for each image."""
-        return step.unlabelled['image']
+        return step.unlabelled

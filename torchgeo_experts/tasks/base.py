@@ -4,7 +4,7 @@
 """What all tasks with domains share: steps, metrics and tables."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -18,10 +18,12 @@ from ..losses import Criterion, make_criterion
 from ..models import Backbone, ExpertBank, Features
 from ..objectives import Objective, Step
 from .checks import check_training_domains
+from .class_counts import ClassCounts
 from .figures import log_sample
 from .padding import count_own
 from .reports import MODEL, DomainReports
 from .seeds import RepeatableSteps
+from .ways import Way
 
 Stage = Literal['train', 'val', 'test']
 
@@ -39,6 +41,8 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
     criterion: Criterion
     #: Key of the target in a sample.
     target_key: str
+    #: Ways to predict that callbacks add, by the name that their metrics get.
+    ways: Mapping[str, Way] = {}
     #: Steps of the whole training, as far as they are known.
     _num_steps: float = float('inf')
 
@@ -74,6 +78,8 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
     def configure_metrics(self) -> None:
         """Initialize the performance metrics."""
         super().configure_metrics()
+        labels = self.hparams['task'] != 'multiclass'
+        self.class_counts = ClassCounts(self.num_outputs, labels)
         modules: Iterable[Any] = self.modules()
         for metric in modules:
             # It would make a GPU wait in each step, for what criteria check on the CPU.
@@ -199,6 +205,8 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
             The loss tensor.
         """
         target = self.target(batch)
+        shaped = self.criterion.shape_target(target)
+        self.class_counts.update(shaped, self.criterion.valid(shaped))
         step = Step(self.model, batch, target, self.criterion, self.progress)
         logits, terms, judged = self.objective(step)
         loss = torch.stack(list(terms.values())).sum()
@@ -242,6 +250,8 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
         target = self.target(own)
         shaped = self.criterion.shape_target(target)
         decisions = self.decisions(features, logits, target)
+        for name, way in self.ways.items():
+            decisions[name] = self.criterion.predict(way.logits(own, features))
         self.score_test(decisions, shaped, self.group(own))
         self.observe(own, features)
 
@@ -264,10 +274,15 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
             dataloader_idx: Index of the current dataloader.
 
         Returns:
-            ``probabilities``, shape (B, C, ...); of patches of rasters also ``bounds`` and
-            ``transform``, where they lie.
+            ``probabilities``, shape (B, C, ...), by the last of :attr:`ways` if there are
+            any; of patches of rasters also ``bounds`` and ``transform``, where they lie.
         """
-        found = self.predictions(self.model.backbone.read(batch))
+        features = self.model.backbone.read(batch)
+        found = self.predictions(features)
+        for way in self.ways.values():
+            logits = way.logits(batch, features)
+            found['probabilities'] = self.criterion.probabilities(logits)
+            found |= way.told(batch)
         return found | {key: batch[key] for key in PATCH_KEYS if key in batch}
 
     def predictions(self, features: Features) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@
 """What tasks with experts tell: other uses of the experts, their weights and affinity."""
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
@@ -20,17 +21,13 @@ from .figures import save_figure
 from .tables import write_weights
 
 
-class ExpertReports(DomainTask):
+class MixtureReports(DomainTask):
     """Base class of tasks that mix experts, with what they evaluate and report."""
 
-    model: ExpertNet
+    #: A :class:`~torchgeo_experts.models.nets.MixtureNet`.
+    model: Any
     #: Mean mixture weights of each group.
     group_weights: GroupMeans
-
-    @property
-    @abstractmethod
-    def affinity(self) -> Affinity:
-        """Affinity between the training domains."""
 
     def decisions(
         self, features: Features, logits: Tensor, target: Tensor
@@ -72,33 +69,33 @@ class ExpertReports(DomainTask):
             batch: A test batch.
             features: What the backbone gave.
         """
+        super().observe(batch, features)
         weights = self.model.mixture(features)
         if weights.ndim == 3:
             weights = mean_over_time(weights, features.valid)
         self.group_weights.update(weights, self.group(batch))
 
     def on_test_epoch_end(self) -> None:
-        """Log test metrics; write tables and figures of weights and affinity."""
+        """Log test metrics; write tables and figures of the experts."""
         super().on_test_epoch_end()
         weights = self.group_weights.compute().cpu()
         self.group_weights.reset()
-        self._report(weights)
+        self._report_mixture(weights)
 
     @rank_zero_only
-    def _report(self, weights: Tensor) -> None:
-        experts = self.domain_names or tuple(map(str, range(weights.shape[1])))
+    def _report_mixture(self, weights: Tensor) -> None:
+        experts = self.expert_names
         path = self.report_dir / 'mixture_weights.csv'
         write_weights(path, self.group_names, experts, weights)
         figure = plot_mixture_weights(weights, self.group_names, experts)
         save_figure(self, figure, 'mixture_weights')
 
-        everything = torch.arange(len(experts), device=self.device)
-        domains = getattr(getattr(self.trainer, 'datamodule', None), 'domains', None)
-        angles = torch.full((len(experts), len(experts)), torch.nan)
-        if domains is not None and domains.names == experts:
-            angles = domains.angles()
-        figure = plot_affinity(self.affinity(everything), experts, angles)
-        save_figure(self, figure, 'affinity')
+    @property
+    def expert_names(self) -> tuple[str, ...]:
+        """Names of the experts: of their training domains, or numbers."""
+        return self.domain_names or tuple(
+            map(str, range(self.model.experts.num_domains))
+        )
 
     def predictions(self, features: Features) -> dict[str, Tensor]:
         """Predict, and tell the mixture weights.
@@ -116,3 +113,26 @@ class ExpertReports(DomainTask):
             'probabilities': self.criterion.probabilities(logits),
             'weights': weights,
         }
+
+
+class ExpertReports(MixtureReports):
+    """Base class of tasks whose experts have an affinity to each other, which is told."""
+
+    model: ExpertNet
+
+    @property
+    @abstractmethod
+    def affinity(self) -> Affinity:
+        """Affinity between the training domains."""
+
+    @rank_zero_only
+    def _report_mixture(self, weights: Tensor) -> None:
+        super()._report_mixture(weights)
+        experts = self.expert_names
+        everything = torch.arange(len(experts), device=self.device)
+        domains = getattr(getattr(self.trainer, 'datamodule', None), 'domains', None)
+        angles = torch.full((len(experts), len(experts)), torch.nan)
+        if domains is not None and domains.names == experts:
+            angles = domains.angles()
+        figure = plot_affinity(self.affinity(everything), experts, angles)
+        save_figure(self, figure, 'affinity')

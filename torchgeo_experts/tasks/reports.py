@@ -161,7 +161,8 @@ class DomainReports(ClassificationMixin):
     @rank_zero_only
     def _write_domains(self, tables: dict[str, Scores]) -> None:
         path = self.report_dir / 'domains.csv'
-        write_domains(path, self.group_names, self.domain_names, tables)
+        ranked = self._ranked.tolist()
+        write_domains(path, self.group_names, self.domain_names, ranked, tables)
         samples = tables[''].samples.cpu()
         rows = samples.nonzero().flatten()
         accuracies = {

@@ -9,15 +9,16 @@ from typing import Any
 from torchgeo.datasets.utils import Sample
 
 from ..configurable import from_config
+from ..metrics import GroupMeans
 from ..models import RelatedNet, SingleNet
 from ..models.relations import OwnDomain, PlaceRelation, Relation
 from ..objectives import ERM, Objective, Spec
 from ..objectives.base import REQUIREMENTS
 from ..targets import TARGET_PREFIX
-from .base import DomainTask
+from .related_reports import RelatedReports
 
 
-class SingleModelTask(DomainTask):
+class SingleModelTask(RelatedReports):
     """Base class of tasks with one model, trained by any objective."""
 
     ignore: tuple[str, ...] = ('weights', 'objective', 'relation')
@@ -121,6 +122,8 @@ class SingleModelTask(DomainTask):
                 'relation needs experts of training domains, but num_domains is not given,'
                 ' and there is no datamodule with domains to read it from'
             )
+        num_domains = self.hparams['num_domains']
+        self.group_weights = GroupMeans(len(self.group_names), num_domains)
         if stage == 'fit' and self._relation.needs_places:
             domains = getattr(
                 getattr(self.trainer, 'datamodule', None), 'domains', None

@@ -16,6 +16,7 @@ def write_domains(
     path: Path,
     groups: Sequence[str],
     training: Sequence[str],
+    ranked: Sequence[bool],
     tables: Mapping[str, Scores],
 ) -> None:
     """Write the scores of each domain, one row a domain with samples.
@@ -24,6 +25,7 @@ def write_domains(
         path: File to write.
         groups: Names of the domains.
         training: Names of the training domains.
+        ranked: Whether each domain competes for the worst one.
         tables: Scores of each way to decide; the name '' is the model's own.
     """
     samples = tables[''].samples.tolist()
@@ -33,11 +35,12 @@ def write_domains(
         for name, values in table.groups.items()
     }
     rows = [
-        [name, int(name in training), samples[i], *(v[i] for v in columns.values())]
+        [name, int(name in training), int(ranked[i]), samples[i]]
+        + [values[i] for values in columns.values()]
         for i, name in enumerate(groups)
         if samples[i]
     ]
-    write_rows(path, ['domain', 'training', 'samples', *columns], rows)
+    write_rows(path, ['domain', 'training', 'ranked', 'samples', *columns], rows)
 
 
 def write_weights(
