@@ -86,5 +86,7 @@ def test_rows_of_several_images() -> None:
     logits, _ = site([0.2, 0.2, 0.6], 12)
     count = torch.arange(12) % 4
     expected = adapt_prior(logits.repeat_interleave(count, dim=0), SOURCE).prior
-    found = adapt_prior(logits, SOURCE, weight=count.double()).prior
+    found = adapt_prior(logits, SOURCE, weight=count).prior
     torch.testing.assert_close(found, expected)
+    with pytest.raises(ValueError, match='a weight of each of 12 rows'):
+        adapt_prior(logits, SOURCE, weight=count[:5])

@@ -24,8 +24,8 @@ def adapt_prior(
     source: Tensor,
     pseudo_count: float = 50.0,
     iterations: int = 40,
-    weight: Tensor | None = None,
     tolerance: float = 1e-6,
+    weight: Tensor | None = None,
 ) -> AdaptedPrior:
     r"""Find how often classes occur at a site, and predict anew.
 
@@ -45,9 +45,9 @@ def adapt_prior(
             divided by their sum.
         pseudo_count: m.
         iterations: Most turns.
+        tolerance: Largest change of a share that ends the turns.
         weight: How many images each row stands for, shape (N,), such as parts of one for
             pixels. Default: 1.
-        tolerance: Largest change of a share that ends the turns.
 
     Returns:
         The shares at the site, and the probabilities of its images, in at least single
@@ -72,6 +72,12 @@ def adapt_prior(
     log_likelihood = logits.log_softmax(dim=1) - source.log()
     if weight is None:
         weight = torch.ones_like(logits[:, 0])
+    elif weight.shape != logits.shape[:1]:
+        raise ValueError(
+            f'expected a weight of each of {len(logits)} rows, found'
+            f' {tuple(weight.shape)}'
+        )
+    weight = weight.to(dtype)
     prior, count = source, weight.sum() + pseudo_count
     for _ in range(iterations):
         before = prior

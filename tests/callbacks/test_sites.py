@@ -22,8 +22,8 @@ from torchgeo_experts import (
     SiteSelection,
 )
 from torchgeo_experts.adaptation import adapt_prior
-from torchgeo_experts.callbacks.prior_adaptation import draw
-from torchgeo_experts.callbacks.sites import Looked
+from torchgeo_experts.callbacks.prior_adaptation import draw, spread
+from torchgeo_experts.callbacks.sites import Looked, Looks, SiteTable
 from torchgeo_experts.losses import make_criterion
 from torchgeo_experts.models import Features
 from torchgeo_experts.tasks.class_counts import ClassCounts
@@ -223,7 +223,7 @@ def test_labels_one_by_one() -> None:
     look = Looked({}, Features(scores, []), site)
     criterion = make_criterion('multilabel', 'bce', num_outputs=2)
     drawn = draw(criterion, scores, look, 256)
-    (shift,) = PriorAdaptation()._shifts([drawn], counts)[1]
+    (shift,) = PriorAdaptation().shifts(drawn, counts)[1]
     for label in range(2):
         z = scores[:, label]
         pair = torch.stack([torch.zeros_like(z), z], dim=1)
@@ -246,9 +246,22 @@ def test_maps_and_missing_dates() -> None:
     torch.testing.assert_close(weight[0], torch.full((2, 30), 1 / 60))
     torch.testing.assert_close(weight[1, 0], torch.full((30,), 1 / 30))
     assert not weight[1, 1].any() and not weight[2].any()
-    # Fewer pixels are spread over all of the image.
+    # Fewer pixels are the same ones of each image.
     some = draw(criterion, scores, look, 7)
-    assert torch.equal(some.logits.view(3, 7, 4), rows[:, [0, 10, 20, 30, 39, 49, 59]])
+    assert torch.equal(some.logits.view(3, 7, 4), rows[:, spread(60, 7)])
+
+
+@pytest.mark.parametrize('count', [256 * 256, 512 * 512, 5 * 2**22 + 1])
+def test_pixels_lie_anywhere(count: int) -> None:
+    chosen = spread(count, 256)
+    assert len(chosen.unique()) == 256
+    assert 0 <= chosen.min() and chosen.max() < count
+    side = 2 ** (count.bit_length() // 2)
+    rows, columns = chosen // side, chosen % side
+    pairs = torch.stack([rows, columns]).double()
+    assert pairs.corrcoef()[0, 1].abs() < 0.2
+    shares = (chosen * 4 // count).bincount() / 256  # in each quarter of the map
+    assert (shares - 0.25).abs().max() < 0.1
 
 
 def test_classes_that_training_lacks() -> None:
@@ -256,7 +269,7 @@ def test_classes_that_training_lacks() -> None:
     look = Looked({}, Features(scores, []), torch.zeros(30, dtype=torch.long))
     criterion = make_criterion('multiclass', 'ce', num_outputs=3)
     drawn = draw(criterion, scores, look, 256)
-    (shift,) = PriorAdaptation()._shifts([drawn], torch.tensor([5, 0, 15]))[1]
+    (shift,) = PriorAdaptation().shifts(drawn, torch.tensor([5, 0, 15]))[1]
     expected = adapt_prior(scores[:, [0, 2]], torch.tensor([5, 15])).prior
     torch.testing.assert_close(
         shift,
@@ -264,18 +277,93 @@ def test_classes_that_training_lacks() -> None:
     )
 
 
+@pytest.mark.parametrize('limit', [2, 0.5])
+def test_as_many_batches_as_the_test(limit: float) -> None:
+    task, data = single(), ToyDataset('test')
+    given = Trainer(
+        accelerator='cpu',
+        logger=False,
+        enable_progress_bar=False,
+        limit_test_batches=limit,
+        callbacks=[PriorAdaptation()],
+    )
+    (report,) = given.test(task, datamodule=ToyDataModule())
+    seen = slice(0, 20)  # two of five batches
+    scores, label = logits(task, data)[seen], data.label[seen]
+    right = adapted(scores, data.group[seen]).argmax(1) == label
+    found = report['test_PriorAdaptedOverallAccuracy']
+    assert found == pytest.approx(right.float().mean().item())
+
+
+def test_loaders_without_a_datamodule() -> None:
+    data = ToyDataModule(num_workers=1)  # its workers stay
+    data.setup('predict')
+    loader = data.predict_dataloader()
+    image = torch.cat([batch['image'] for batch in loader])
+    task = single()
+    scores = task(image).detach()
+    # Groups have no names without a datamodule: all are one site.
+    expected = adapted(scores, torch.zeros(50))
+    for _ in range(2):
+        batches: Any = trainer(PriorAdaptation()).predict(task, loader)
+        found = torch.cat([batch['probabilities'] for batch in batches])
+        torch.testing.assert_close(found, expected)
+
+
+def test_scene_of_a_prediction() -> None:
+    batch = {
+        'image': torch.zeros(3, 1),
+        'scene': torch.tensor([4, 4, -1]),
+        'domain': torch.tensor([0, -1, 1]),
+    }
+    task = single()
+    task.group_names = ('a', 'b', 'unseen')
+    for stage, site in {'predict': [4, 4, -1], 'test': [0, 2, 1]}.items():
+        looks = Looks(Trainer(accelerator='cpu'), task, None, stage)
+        assert looks.site(batch).tolist() == site
+
+
+def test_weights_of_classes() -> None:
+    counts = ClassCounts(3, labels=False)
+    counts.counts.copy_(COUNTS)
+    shares = counts.shares(torch.tensor([1.0, 2.0, 6.0]))
+    assert shares.tolist() == [60, 60, 60]
+    assert counts.shares(None).tolist() == COUNTS.tolist()
+    counts = ClassCounts(2, labels=True)
+    counts.counts.copy_(torch.tensor([[8, 6], [2, 4]]))
+    assert counts.shares(torch.tensor([4.0])).tolist() == [[8, 6], [8, 16]]
+
+
+def test_checkpoints_that_do_not_tell() -> None:
+    task = single()
+    trained = trainer()
+    trained.strategy.connect(task)
+    trained.save_checkpoint('new.ckpt')
+    kept = torch.load('new.ckpt', weights_only=True)
+    del kept['state_dict']['class_counts.counts']
+    torch.save(kept, 'old.ckpt')
+    found = DomainClassificationTask.load_from_checkpoint('old.ckpt')
+    assert not found.class_counts.counts.any()
+    for name, value in found.model.state_dict().items():
+        assert torch.equal(value, task.model.state_dict()[name])
+
+
+def test_nothing_stays_after_an_error() -> None:
+    class Broken(PriorAdaptation):
+        def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
+            raise RuntimeError('full disk')
+
+    task = single()
+    with pytest.raises(RuntimeError, match='full disk'):
+        trainer(Broken()).test(task, datamodule=ToyDataModule())
+    assert not task.ways
+
+
 class TestErrors:
     def test_other_tasks(self) -> None:
         task = Classification('test_resnet', num_classes=3)
         with pytest.raises(TypeError, match='for tasks of torchgeo_experts'):
             trainer(PriorAdaptation()).test(task, datamodule=ToyDataModule())
-
-    def test_no_datamodule(self) -> None:
-        data = ToyDataModule()
-        data.setup('test')
-        loader = data.test_dataloader()
-        with pytest.raises(ValueError, match='give the trainer a datamodule'):
-            trainer(PriorAdaptation()).test(single(), loader)
 
     def test_no_counts(self) -> None:
         task = DomainClassificationTask('test_resnet', num_classes=3)
@@ -290,6 +378,29 @@ class TestErrors:
         given = [PriorAdaptation(), SiteSelection()]
         with pytest.raises(ValueError, match='name it before PriorAdaptation'):
             trainer(*given).test(experts(), datamodule=ToyDataModule())
+
+    def test_twice(self) -> None:
+        given = [PriorAdaptation(), PriorAdaptation(site='group')]
+        with pytest.raises(ValueError, match='name PriorAdaptation twice'):
+            trainer(*given).test(single(), datamodule=ToyDataModule())
+
+    def test_fractions_of_sites(self) -> None:
+        with pytest.raises(ValueError, match="site='lon' must be a whole number"):
+            trainer(PriorAdaptation(site='lon')).test(
+                single(), datamodule=ToyDataModule()
+            )
+
+    @pytest.mark.parametrize('name', ['pseudo_count', 'iterations', 'elements'])
+    def test_arguments(self, name: str) -> None:
+        with pytest.raises(ValueError, match=f'{name} must be positive, found 0'):
+            PriorAdaptation(**{name: 0})
+
+    @pytest.mark.parametrize('site', [1, 5, 9])
+    def test_site_of_no_image(self, site: int) -> None:
+        table = SiteTable(torch.tensor([3, 7]), torch.tensor([[1.0], [2.0]]))
+        assert table.of(torch.tensor([7, 3, 7])).flatten().tolist() == [2, 1, 2]
+        with pytest.raises(ValueError, match=f'no image of site {site}'):
+            table.of(torch.tensor([3, site]))
 
     def test_unknown_site(self) -> None:
         given = PriorAdaptation(site='camera')

@@ -44,6 +44,7 @@ from datamodules.domain_files import (
     write_levircd,
     write_oscd,
 )
+from torchgeo_experts import PriorAdaptation
 from torchgeo_experts.datamodules import (
     AttributeDomains,
     ClusterDomains,
@@ -424,13 +425,14 @@ TASKS: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize('kind', TASKS)
 def test_fit(root: Path, tmp_path: Path, kind: str) -> None:
     datamodule, task = KINDS[kind][0](root), TASKS[kind]()
-    run = trainer(tmp_path)
+    run = trainer(tmp_path, callbacks=[PriorAdaptation()])
     run.fit(task, datamodule)
     assert task.domain_names == tuple(datamodule.domains)
     assert task.hparams['num_domains'] == datamodule.num_domains
     assert datamodule.datamodule.trainer is run
     (scores,) = run.test(task, datamodule, verbose=False)
     assert 0 <= scores['test_WorstDomainOverallAccuracy'] <= 1
+    assert 0 <= scores['test_PriorAdaptedOverallAccuracy'] <= 1
     with (tmp_path / 'domains.csv').open() as file:
         rows = list(csv.DictReader(file))
     assert {row['domain'] for row in rows if int(row['samples'])} == set(
@@ -446,10 +448,13 @@ class TestRasters:
         for stage in ('fit', 'test'):
             datamodule.setup(stage)
         seen = set()
-        for loader in (
-            datamodule.train_dataloader(),
-            datamodule.val_dataloader(),
-            datamodule.test_dataloader(),
+        files: dict[tuple[int, int], set[int]] = {}
+        for number, loader in enumerate(
+            (
+                datamodule.train_dataloader(),
+                datamodule.val_dataloader(),
+                datamodule.test_dataloader(),
+            )
         ):
             for batch in loader:
                 scene = batch['image'].amax(dim=(1, 2, 3)).long()
@@ -459,7 +464,12 @@ class TestRasters:
                     datamodule.domains.ids(names).tolist() == batch['domain'].tolist()
                 )
                 seen |= set(names)
+                for pair in zip(batch['scene'].tolist(), scene.tolist(), strict=True):
+                    files.setdefault((number, pair[0]), set()).add(pair[1])
         assert len(seen) == 10
+        # Each number of a scene, of one data set, is one file.
+        assert {len(scenes) for scenes in files.values()} == {1}
+        assert all(number >= 0 for _, number in files)
         assert datamodule.num_classes == 5
 
     def test_places(self, root: Path) -> None:

@@ -12,9 +12,10 @@ from torchgeo.datasets.utils import Sample
 from ..adaptation import adapt_prior
 from ..losses import Criterion
 from ..models import Features
+from ..models.affinity import positive
 from ..tasks.base import DomainTask
 from ..tasks.ways import Way
-from .sites import Looked, Looks, SiteCallback, SiteTable
+from .sites import Looked, Looks, SiteCallback, SiteTable, of_all_ranks
 
 #: End of the names of ways in metrics: ``test_PriorAdaptedOverallAccuracy``.
 ADAPTED = 'PriorAdapted'
@@ -28,6 +29,8 @@ class PriorAdaptation(SiteCallback):
     :func:`~torchgeo_experts.adaptation.adapt_prior` (Saerens et al., 2002). For all tasks.
     What it gives should be compared with ERM and prior adaptation, and not with ERM alone:
     that has seen one image of the site at a time. A label is a choice between two classes.
+    Shares are those that a loss with weights of classes pretends. The focal loss makes
+    probabilities too doubtful, so that shares found after it lean to those of training.
     """
 
     def __init__(
@@ -43,13 +46,19 @@ class PriorAdaptation(SiteCallback):
             pseudo_count: How many images of a site the shares of training count for.
             iterations: Most turns of expectation maximization.
             elements: Most pixels of an image that shares are estimated from, of maps.
-            site: Key of samples that tells the site, a whole number. Default: the
-                evaluation group, such as country, camera or region. Images that have
-                none, such as the patches of a scene, are one site together.
+                They are the same ones of each image.
+            site: Key of samples that tells the site, a whole number. Default: in a test
+                the evaluation group, such as country, camera or region; in a prediction
+                the scene that a patch of a raster lies in, or else the group. Images that
+                have none are one site together.
+
+        Raises:
+            ValueError: If a number is not positive.
         """
         super().__init__(site)
-        self.pseudo_count, self.iterations = pseudo_count, iterations
-        self.elements = elements
+        self.pseudo_count = positive('pseudo_count', pseudo_count)
+        self.iterations = int(positive('iterations', iterations))
+        self.elements = int(positive('elements', elements))
 
     def adapt(self, task: DomainTask, looks: Looks) -> None:
         """Adapt the model's own predictions, and all other ways to predict.
@@ -59,15 +68,19 @@ class PriorAdaptation(SiteCallback):
             looks: All batches.
 
         Raises:
-            ValueError: If it is not known how often classes occur in training.
+            ValueError: If it is not known how often classes occur in training, or they
+                are adapted already.
         """
         # Of the first process: each has counted its own samples.
-        source = task.trainer.strategy.broadcast(task.class_counts.counts)
+        source = task.class_counts.shares(task.criterion.weight).cpu()
+        source = task.trainer.strategy.broadcast(source)
         if not source.any():
             raise ValueError(
                 'PriorAdaptation compares with how often classes occurred in training,'
                 ' which the task does not know: give a checkpoint of its training'
             )
+        if any(name.endswith(ADAPTED) for name in task.ways):
+            raise ValueError('trainer.callbacks name PriorAdaptation twice')
         ways = {'': OwnWay(task), **task.ways}
         drawn: dict[str, list[Drawn]] = {name: [] for name in ways}
         for look in looks:
@@ -75,18 +88,31 @@ class PriorAdaptation(SiteCallback):
                 logits = way.logits(look.batch, look.features)
                 drawn[name].append(draw(task.criterion, logits, look, self.elements))
         for name, way in ways.items():
-            numbers, shifts = self._shifts(drawn[name], source.cpu())
-            adapted = PriorAdapted(way, looks, SiteTable(numbers, shifts))
+            parts = zip(*drawn[name], strict=True)
+            together = Drawn(*of_all_ranks(*(torch.cat(part) for part in parts)))
+            table = SiteTable(*self.shifts(together, source))
+            adapted = PriorAdapted(way, looks, table)
             task.ways = {**task.ways, f'{name}{ADAPTED}': adapted}
 
-    def _shifts(self, drawn: list['Drawn'], source: Tensor) -> tuple[Tensor, Tensor]:
-        """Find by how much the logits of each site change, shape (S, C)."""
-        logits, weight, site = (torch.cat(parts) for parts in zip(*drawn, strict=True))
-        numbers = site.unique()
-        rows = [
-            self._shift(logits[site == number], weight[site == number], source)
-            for number in numbers
-        ]
+    def shifts(self, drawn: 'Drawn', source: Tensor) -> tuple[Tensor, Tensor]:
+        """Find by how much the logits of each site change.
+
+        Args:
+            drawn: Elements of all images.
+            source: Shares of the classes in training, shape (C,), or (2, L) of labels.
+
+        Returns:
+            Numbers of the sites, int64, shape (S,), and what is added to their logits,
+            shape (S, C).
+        """
+        order = drawn.site.argsort(stable=True)
+        numbers, count = drawn.site.unique(return_counts=True)
+        parts = zip(
+            drawn.logits[order].split(count.tolist()),
+            drawn.weight[order].split(count.tolist()),
+            strict=True,
+        )
+        rows = [self._shift(logits, weight, source) for logits, weight in parts]
         return numbers, torch.stack(rows)
 
     def _shift(self, logits: Tensor, weight: Tensor, source: Tensor) -> Tensor:
@@ -104,7 +130,11 @@ class PriorAdaptation(SiteCallback):
         """
         known = source > 0
         found = adapt_prior(
-            logits[:, known], source[known], self.pseudo_count, self.iterations, weight
+            logits[:, known],
+            source[known],
+            self.pseudo_count,
+            self.iterations,
+            weight=weight,
         )
         ratio = torch.zeros(len(source))
         ratio[known] = (found.prior * source.sum() / source[known]).log().float()
@@ -164,7 +194,7 @@ class Drawn(NamedTuple):
 
 
 def draw(criterion: Criterion, logits: Tensor, look: Looked, most: int) -> Drawn:
-    """Take some elements of each image, evenly spread.
+    """Take some elements of each image.
 
     Args:
         criterion: Makes scores of classes of the logits.
@@ -181,12 +211,25 @@ def draw(criterion: Criterion, logits: Tensor, look: Looked, most: int) -> Drawn
     if valid is not None and dates.ndim == 4:  # a map of each date
         dates = dates * valid[:, :, None, None]
     dates = dates.reshape(size, -1)
-    count = dates.shape[1]
-    chosen = torch.linspace(0, count - 1, min(most, count)).round().long()
-    chosen = chosen.to(logits.device)
+    chosen = spread(dates.shape[1], most).to(logits.device)
     weight = dates[:, chosen]
     weight = weight / weight.sum(dim=1, keepdim=True).clamp(min=1)
     scores = logits.float().flatten(2) if logits.ndim > 2 else logits.float()[..., None]
     scores = criterion.class_logits(scores[..., chosen]).movedim(-1, 1).flatten(0, 1)
     site = look.site.repeat_interleave(len(chosen))
     return Drawn(scores.cpu(), weight.flatten().cpu(), site.cpu())
+
+
+def spread(count: int, most: int) -> Tensor:
+    """Choose elements of a map: always the same ones, anywhere.
+
+    Args:
+        count: How many there are.
+        most: How many to choose at most.
+
+    Returns:
+        Their numbers, int64.
+    """
+    if count <= most:
+        return torch.arange(count)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:most]

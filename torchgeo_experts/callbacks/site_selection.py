@@ -7,13 +7,12 @@ import torch
 from torch import Tensor
 from torchgeo.datasets.utils import Sample
 
-from ..metrics import GroupMeans
 from ..models import ExpertNet, Features
 from ..models.affinity import positive
 from ..models.pooling import mean_over_time
 from ..tasks.base import DomainTask
 from ..tasks.ways import Way
-from .sites import Looks, SiteCallback, SiteTable
+from .sites import Looks, SiteCallback, SiteTable, of_all_ranks
 
 #: Name of the way in metrics: ``test_SiteSelectedOverallAccuracy``.
 SELECTED = 'SiteSelected'
@@ -35,9 +34,10 @@ class SiteSelection(SiteCallback):
 
         Args:
             temperature: Temperature T of the softmax, in place of that of the task.
-            site: Key of samples that tells the site, a whole number. Default: the
-                evaluation group, such as country, camera or region. Images that have
-                none, such as the patches of a scene, are one site together.
+            site: Key of samples that tells the site, a whole number. Default: in a test
+                the evaluation group, such as country, camera or region; in a prediction
+                the scene that a patch of a raster lies in, or else the group. Images that
+                have none are one site together.
         """
         super().__init__(site)
         self.temperature = positive('temperature', temperature)
@@ -61,22 +61,26 @@ class SiteSelection(SiteCallback):
             )
         if task.ways:
             raise ValueError(
-                'SiteSelection must come first: name it before PriorAdaptation in'
-                ' trainer.callbacks'
+                'SiteSelection must come first, and once: name it before PriorAdaptation'
+                ' in trainer.callbacks'
             )
+        numbers, scores = self._mean_scores(net, looks)
+        weights = (scores / self.temperature).softmax(dim=1).float()
+        task.ways = {SELECTED: SiteSelected(net, looks, SiteTable(numbers, weights))}
+
+    def _mean_scores(self, net: ExpertNet, looks: Looks) -> tuple[Tensor, Tensor]:
+        """Average the scores of each site, in double precision."""
         sites, scores = [], []
-        for batch, features, site in looks:
+        for _, features, site in looks:
             found = net.selector(features)
             if found.ndim == 3:  # a choice for each date
                 found = mean_over_time(found, features.valid)
-            sites.append(site)
-            scores.append(found.float())
-        numbers, index = torch.cat(sites).unique(return_inverse=True)
-        means = GroupMeans(len(numbers), scores[0].shape[1]).to(index.device)
-        means.update(torch.cat(scores), index)
-        weights = (means.compute() / self.temperature).softmax(dim=1)
-        way = SiteSelected(net, looks, SiteTable(numbers, weights))
-        task.ways = {SELECTED: way}
+            sites.append(site.cpu())
+            scores.append(found.double().cpu())
+        site, score = of_all_ranks(torch.cat(sites), torch.cat(scores))
+        numbers, row, count = site.unique(return_inverse=True, return_counts=True)
+        total = torch.zeros(len(numbers), score.shape[1], dtype=torch.double)
+        return numbers, total.index_add_(0, row, score) / count[:, None]
 
 
 class SiteSelected(Way):

@@ -3,18 +3,23 @@
 
 """Sites: places of which many unlabelled images are at hand when a model is used."""
 
+import copy
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
+import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.utils.data import DataLoader
 from torchgeo.datasets.utils import Sample
 
 from ..models import Features
+from ..ranks import this_rank
 from ..tasks.base import DomainTask
+from ..tasks.padding import count_own
 
 
 class Looked(NamedTuple):
@@ -44,30 +49,41 @@ class SiteTable:
         """Look up the values of sites.
 
         Args:
-            site: Site of each image, int64, shape (B,), each one of the table.
+            site: Site of each image, int64, shape (B,).
 
         Returns:
             Their values, shape (B, K).
+
+        Raises:
+            ValueError: If one is not in the table.
         """
         self.sites, self.values = (x.to(site.device) for x in (self.sites, self.values))
-        return self.values[torch.searchsorted(self.sites, site)]
+        rows = torch.searchsorted(self.sites, site).clamp(max=len(self.sites) - 1)
+        unknown = site[self.sites[rows] != site]
+        if len(unknown):
+            raise ValueError(
+                f'no image of site {unknown[0].item()} was there at the first look: read'
+                ' the same images in the same order each time'
+            )
+        return self.values[rows]
 
 
 class SiteCallback(Callback):
     """Base class: looks at all images before they are tested or predicted.
 
-    Each process looks at all of them, so that sites are whole however images are shared
-    out. A test reports what comes out beside the model's own metrics; a prediction *is*
-    what comes out.
+    Each process looks at its own images, and they tell each other, so that sites are whole
+    however images are shared out. A test reports what comes out beside the model's own
+    metrics; a prediction *is* what comes out.
     """
 
     def __init__(self, site: str | None = None) -> None:
         """Initialize a new SiteCallback instance.
 
         Args:
-            site: Key of samples that tells the site, a whole number. Default: the
-                evaluation group, such as country, camera or region. Images that have
-                none, such as the patches of a scene, are one site together.
+            site: Key of samples that tells the site, a whole number. Default: in a test
+                the evaluation group, such as country, camera or region; in a prediction
+                the scene that a patch of a raster lies in, or else the group. Images that
+                have none are one site together.
         """
         super().__init__()
         self.site = site
@@ -91,22 +107,13 @@ class SiteCallback(Callback):
 
         Raises:
             TypeError: If the task is not one of this package.
-            ValueError: If there is no datamodule to read images from.
         """
-        if stage not in ('test', 'predict'):
-            return
-        name = type(self).__name__
-        if not isinstance(pl_module, DomainTask):
+        if stage in ('test', 'predict') and not isinstance(pl_module, DomainTask):
             raise TypeError(
-                f'{name} is for tasks of torchgeo_experts, found'
+                f'{type(self).__name__} is for tasks of torchgeo_experts, found'
                 f' {type(pl_module).__name__}: use e.g. DomainClassificationTask'
             )
-        if getattr(trainer, 'datamodule', None) is None:
-            raise ValueError(
-                f'{name} reads all images of a site before it predicts: give the trainer'
-                ' a datamodule in place of dataloaders'
-            )
-        pl_module.ways = {}
+        forget(pl_module)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the images of the test.
@@ -135,10 +142,27 @@ class SiteCallback(Callback):
             trainer: The trainer.
             pl_module: The task.
         """
-        assert isinstance(pl_module, DomainTask)
-        pl_module.ways = {}
+        forget(pl_module)
 
     on_predict_end = on_test_end
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Leave the task as it was.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The task.
+            exception: What went wrong.
+        """
+        forget(pl_module)
+
+
+def forget(task: LightningModule) -> None:
+    """Take from a task all ways to predict but its own."""
+    if isinstance(task, DomainTask):
+        task.ways = {}
 
 
 class Looks:
@@ -152,23 +176,33 @@ class Looks:
         Args:
             trainer: The trainer.
             task: The task.
-            key: Key of samples that tells the site, if not the evaluation group.
+            key: Key of samples that tells the site, if it is not the default.
             stage: Either 'test' or 'predict'.
         """
         self.trainer, self.task, self.key, self.stage = trainer, task, key, stage
 
     def __iter__(self) -> Iterator[Looked]:
-        """Read all images once."""
-        precision = self.trainer.precision_plugin
-        for number, loader in enumerate(self._loaders()):
-            for batch in islice(loader, self._limit(loader)):
-                batch = precision.convert_input(batch)
-                batch = self.trainer.strategy.batch_to_device(
-                    batch, dataloader_idx=number
-                )
-                with precision.forward_context(), torch.no_grad():
-                    features = self.task.model.backbone.read(batch)
-                    yield Looked(batch, features, self.site(batch))
+        """Read the images of this process once."""
+        loaders: Any = getattr(self.trainer, f'{self.stage}_dataloaders')
+        limits = getattr(self.trainer, f'num_{self.stage}_batches')
+        loaders = loaders if isinstance(loaders, Sequence) else [loaders]
+        for number, (loader, limit) in enumerate(zip(loaders, limits, strict=True)):
+            again = independent(loader)
+            end = None if limit == float('inf') else int(limit)
+            for index, batch in enumerate(islice(again, end)):
+                size = count_own(loader, index, len(batch['image']))
+                yield self._look(batch, size, number)
+
+    def _look(self, batch: Sample, size: int, number: int) -> Looked:
+        """Compute the features of the first samples of a batch, as the trainer does."""
+        precision, strategy = self.trainer.precision_plugin, self.trainer.strategy
+        batch = precision.convert_input(batch)
+        batch = self.task._on_before_batch_transfer(batch, dataloader_idx=number)
+        batch = strategy.batch_to_device(batch, dataloader_idx=number)
+        with precision.forward_context(), torch.no_grad():
+            features = self.task.model.backbone.read(batch).first(size)
+        own = {key: values[:size] for key, values in batch.items()}
+        return Looked(own, features, self.site(own))
 
     def site(self, batch: Sample) -> Tensor:
         """Tell the site of each image.
@@ -182,24 +216,59 @@ class Looks:
         Raises:
             ValueError: If samples do not tell it.
         """
-        if self.key is None:
-            return self.task.group(batch)
-        found = batch.get(self.key)
+        if self.key is not None:
+            return self._of_key(batch, self.key)
+        if self.stage == 'predict' and 'scene' in batch:
+            return batch['scene']
+        return self.task.group(batch)
+
+    def _of_key(self, batch: Sample, key: str) -> Tensor:
+        found = batch.get(key)
         size = len(batch['image'])
-        if not isinstance(found, Tensor) or found.shape != (size,):
+        if (
+            not isinstance(found, Tensor)
+            or found.is_floating_point()
+            or found.shape != (size,)
+        ):
             raise ValueError(
-                f'site={self.key!r} must be a whole number of each sample; samples have'
-                f' the keys {sorted(batch)}'
+                f'site={key!r} must be a whole number of each sample; samples have the'
+                f' keys {sorted(batch)}'
             )
         return found.long()
 
-    def _loaders(self) -> Sequence[Any]:
-        """Make loaders anew: those of the trainer are being read, by workers of theirs."""
-        datamodule: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        found = getattr(datamodule, f'{self.stage}_dataloader')()
-        return found if isinstance(found, Sequence) else [found]
 
-    def _limit(self, loader: Any) -> int | None:
-        """Tell how many batches the trainer is limited to."""
-        limit: int | float = getattr(self.trainer, f'limit_{self.stage}_batches')
-        return limit if isinstance(limit, int) else int(limit * len(loader))
+def independent(loader: Any) -> Any:
+    """Make a loader that can be read while the trainer is reading the given one.
+
+    Args:
+        loader: A loader of the trainer.
+
+    Returns:
+        A loader of the same batches.
+    """
+    if not isinstance(loader, DataLoader):
+        return loader
+    again = copy.copy(loader)
+    sampler = loader.batch_sampler
+    # Workers that stay are those of one reader, and what Lightning wraps around a sampler
+    # in prediction is its own iterator.
+    vars(again)['_iterator'] = None
+    vars(again)['batch_sampler'] = getattr(sampler, '_batch_sampler', sampler)
+    return again
+
+
+def of_all_ranks(*tensors: Tensor) -> list[Tensor]:
+    """Join what all processes have.
+
+    Args:
+        *tensors: Tensors on the CPU, of any length.
+
+    Returns:
+        The same of all processes, in order of ranks.
+    """
+    ranks, _ = this_rank()
+    if ranks == 1:
+        return list(tensors)
+    found: list[Any] = [None] * ranks
+    dist.all_gather_object(found, tensors)
+    return [torch.cat(parts) for parts in zip(*found, strict=True)]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from shapely import Point
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset, default_collate
 from torchgeo.datasets import GeoDataset
@@ -19,6 +20,8 @@ from .rules.degrees import to_degrees
 
 #: What a sample is given.
 PLACE_KEYS = ('domain', 'group', 'lon', 'lat')
+#: What a patch of a raster is given too.
+SCENE = 'scene'
 #: Name of the group of samples that are in no domain.
 ELSEWHERE = 'elsewhere'
 
@@ -129,15 +132,23 @@ class PlacedGeoDataset(Placed):
             index: Bounds of the patch.
 
         Returns:
-            The data set's own sample, with ``domain``, ``group``, ``lon`` and ``lat``.
+            The data set's own sample, with ``domain``, ``group``, ``lon``, ``lat`` and
+            ``scene``, the first of the data set's files in which its centre lies, or -1.
         """
         lon, lat, names = self._name([index])
         return dict(self.dataset[index]) | {  # type: ignore[index]
+            SCENE: self._scene(index),
             'domain': self.domains.ids(names)[0],
             'group': self.groups.ids(map(named, names))[0],
             'lon': lon[0].float(),
             'lat': lat[0].float(),
         }
+
+    def _scene(self, patch: GeoSlice) -> Tensor:
+        (x,), (y,) = centres(self.dataset, [patch])  # type: ignore[arg-type]
+        index = self.dataset.index  # type: ignore[attr-defined]
+        rows = index.sindex.query(Point(x, y), predicate='intersects')
+        return torch.tensor(int(rows.min()) if len(rows) else -1)
 
     def patch_domains(self, patches: Sequence[GeoSlice]) -> Tensor:
         """Tell the training domains of patches.
@@ -182,11 +193,12 @@ class PlacesCollate:
         Returns:
             A batch.
         """
+        given = [key for key in (*PLACE_KEYS, SCENE) if key in samples[0]]
         rest = [
-            {key: value for key, value in sample.items() if key not in PLACE_KEYS}
+            {key: value for key, value in sample.items() if key not in given}
             for sample in samples
         ]
-        places = {key: torch.stack([s[key] for s in samples]) for key in PLACE_KEYS}
+        places = {key: torch.stack([s[key] for s in samples]) for key in given}
         return self.collate(rest) | places
 
 

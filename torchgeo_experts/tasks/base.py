@@ -179,6 +179,16 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
             check_training_domains(batch, self.hparams['num_domains'])
         return super().on_before_batch_transfer(batch, dataloader_idx)
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Load a checkpoint, even if it does not tell how often classes occur.
+
+        Args:
+            checkpoint: Checkpoint to read.
+        """
+        super().on_load_checkpoint(checkpoint)
+        none = torch.zeros_like(self.class_counts.counts)
+        checkpoint['state_dict'].setdefault('class_counts.counts', none)
+
     # Steps ----------------------------------------------------------------------------
 
     def on_train_start(self) -> None:
@@ -205,8 +215,6 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
             The loss tensor.
         """
         target = self.target(batch)
-        shaped = self.criterion.shape_target(target)
-        self.class_counts.update(shaped, self.criterion.valid(shaped))
         step = Step(self.model, batch, target, self.criterion, self.progress)
         logits, terms, judged = self.objective(step)
         loss = torch.stack(list(terms.values())).sum()
@@ -214,6 +222,8 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
         for name, term in terms.items():
             self.log(f'train_{name}_loss', term, batch_size=len(target))
 
+        shaped = self.criterion.shape_target(target)
+        self.class_counts.update(shaped, self.criterion.valid(shaped))
         decision = self.criterion.predict(logits.detach())
         target = target if judged is None else judged
         self.train_metrics.update(self.unshape(decision), target)
@@ -279,7 +289,7 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
         """
         features = self.model.backbone.read(batch)
         found = self.predictions(features)
-        for way in self.ways.values():
+        for way in list(self.ways.values())[-1:]:
             logits = way.logits(batch, features)
             found['probabilities'] = self.criterion.probabilities(logits)
             found |= way.told(batch)

@@ -44,3 +44,20 @@ class ClassCounts(nn.Module):
         else:
             classes = target.where(valid, 0).flatten()
             self.counts.index_add_(0, classes, valid.flatten().long())
+
+    def shares(self, weight: Tensor | None) -> Tensor:
+        """Tell how often a loss has seen each class.
+
+        Args:
+            weight: Weight of each class in the loss, shape (C,), or of positives of
+                labels, shape (L,) or (1,). None: all count alike.
+
+        Returns:
+            Not divided by their sum, float32, of the shape of the counts.
+        """
+        counts = self.counts.float()
+        if weight is None:
+            return counts
+        if self.labels:
+            return torch.stack([counts[0], counts[1] * weight])
+        return counts * weight
