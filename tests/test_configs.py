@@ -315,5 +315,5 @@ def test_objective_and_affinity_from_yaml(tmp_path: Path) -> None:
 def test_names_and_paths() -> None:
     assert {'erm/synthetic_earth', 'codex/eurosat_countries'} <= set(config_names())
     assert config_path('codex/image_table').is_file()
-    with pytest.raises(ValueError, match='choose one of: codex/'):
+    with pytest.raises(ValueError, match='choose one of: backbones/'):
         config_path('codex/nothing')

@@ -40,6 +40,8 @@ def draw(tables: Sequence[Table]) -> Figure:
         axes.axvline(0, color='gray', lw=0.8)
         axes.set_title(table.split)
         unit = ' (points)' if table.scale > 1 else ''
-        axes.set_xlabel(f'{table.metric}, difference to {table.baseline}{unit}')
+        # Two lines, as an axis is narrower than long names.
+        axes.set_xlabel(f'{table.metric}{unit},\ndifference to {table.baseline}')
+        axes.set_ylim(-0.7, len(names) - 0.3)
         axes.grid(axis='x', alpha=0.3)
     return figure

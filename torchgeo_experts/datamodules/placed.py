@@ -133,7 +133,7 @@ class PlacedGeoDataset(Placed):
 
         Returns:
             The data set's own sample, with ``domain``, ``group``, ``lon``, ``lat`` and
-            ``scene``, the first of the data set's files in which its centre lies, or -1.
+            ``scene``, the number of the data set's file in which its centre lies.
         """
         lon, lat, names = self._name([index])
         return dict(self.dataset[index]) | {  # type: ignore[index]
@@ -147,8 +147,9 @@ class PlacedGeoDataset(Placed):
     def _scene(self, patch: GeoSlice) -> Tensor:
         (x,), (y,) = centres(self.dataset, [patch])  # type: ignore[arg-type]
         index = self.dataset.index  # type: ignore[attr-defined]
-        rows = index.sindex.query(Point(x, y), predicate='intersects')
-        return torch.tensor(int(rows.min()) if len(rows) else -1)
+        # A patch at the border may have its centre in no file.
+        _, rows = index.sindex.nearest(Point(x, y))
+        return torch.tensor(int(rows.min()))
 
     def patch_domains(self, patches: Sequence[GeoSlice]) -> Tensor:
         """Tell the training domains of patches.

@@ -74,8 +74,10 @@ class Groups:
     @property
     def slot(self) -> Tensor:
         """Slot of each sample's group, int64, shape (B,); 0 if it is in none."""
-        slots = torch.arange(len(self.members), device=self.members.device)
-        return (self.members * slots[:, None]).sum(dim=0)
+        if not len(self.members):
+            return torch.zeros_like(self.present, dtype=torch.long)
+        # A sample is in one group at most. Small numbers, since there are B x B of them.
+        return self.members.to(torch.uint8).argmax(dim=0)
 
     def means(self, values: Tensor) -> Tensor:
         """Average over the samples of each group.

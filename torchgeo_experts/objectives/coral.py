@@ -25,12 +25,13 @@ class CORAL(Objective):
 
     requires: ClassVar[frozenset[str]] = frozenset({'domain'})
 
-    def __init__(self, weight: float = 1.0, pixels: int = 4096) -> None:
+    def __init__(self, weight: float = 1.0, pixels: int = 1024) -> None:
         """Initialize a new CORAL instance.
 
         Args:
             weight: Weight of the distance. WILDS: 0.1 for FMoW, 10 for iWildCam.
-            pixels: Most pixels of a batch that are compared, of maps.
+            pixels: Most pixels of a batch that are compared, of maps. Time and memory
+                grow with its square.
         """
         super().__init__()
         self.weight, self.pixels = weight, pixels
