@@ -61,7 +61,8 @@ def table_overrides(folder: Path) -> list[str]:
 
 
 def earth_overrides(folder: Path) -> list[str]:
-    return ['--data.init_args.samples_per_domain', '8']
+    data = '--data.init_args.'
+    return [f'{data}samples_per_domain', '8', f'{data}num_train_domains', '8']
 
 
 def map_overrides(folder: Path) -> list[str]:
