@@ -122,18 +122,15 @@ class SiteCallback(Callback):
             trainer: The trainer.
             pl_module: The task.
         """
-        assert isinstance(pl_module, DomainTask)
-        self.adapt(pl_module, Looks(trainer, pl_module, self.site, 'test'))
+        self._look(trainer, pl_module, 'test')
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at the images to predict.
+        """Look at the images to predict, as :meth:`on_test_start` does."""
+        self._look(trainer, pl_module, 'predict')
 
-        Args:
-            trainer: The trainer.
-            pl_module: The task.
-        """
-        assert isinstance(pl_module, DomainTask)
-        self.adapt(pl_module, Looks(trainer, pl_module, self.site, 'predict'))
+    def _look(self, trainer: Trainer, task: LightningModule, stage: str) -> None:
+        assert isinstance(task, DomainTask)
+        self.adapt(task, Looks(trainer, task, self.site, stage))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the task as it was.
