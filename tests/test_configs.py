@@ -62,7 +62,8 @@ def table_overrides(folder: Path) -> list[str]:
 
 def earth_overrides(folder: Path) -> list[str]:
     data = '--data.init_args.'
-    return [f'{data}samples_per_domain', '8', f'{data}num_train_domains', '8']
+    places = [f'{data}num_{split}_domains' for split in ('train', 'val', 'test')]
+    return [f'{data}samples_per_domain', '8', *(x for p in places for x in (p, '8'))]
 
 
 def map_overrides(folder: Path) -> list[str]:
@@ -116,8 +117,7 @@ def dynamicearthnet_overrides(folder: Path) -> list[str]:
             f'{data}cache',
             str(folder / 'decoded'),
         ),
-        *(f'{data}batch_size', '1', '--model.init_args.num_filters', '32'),
-        *FEW,
+        *(f'{data}batch_size', '1'),
     ]
 
 
@@ -150,8 +150,7 @@ def muds_overrides(folder: Path) -> list[str]:
     data = '--data.init_args.'
     return [
         *(f'{data}root', str(folder / 'muds'), f'{data}cache', str(folder / 'drawn')),
-        *(f'{data}batch_size', '1', '--model.init_args.num_filters', '32'),
-        *FEW,
+        *(f'{data}batch_size', '1'),
     ]
 
 
@@ -205,6 +204,7 @@ def test_variants_of_moge(name: str, tmp_path: Path) -> None:
         *('--trainer.default_root_dir', str(tmp_path), '--trainer.accelerator', 'cpu'),
         *('--trainer.enable_progress_bar', 'false'),
         *('--data.init_args.batch_size', '16', '--data.init_args.num_workers', '0'),
+        *('--trainer.num_sanity_val_steps', '0'),
         *fmow_overrides(tmp_path),
     ]
     model = '--model.init_args.'
@@ -256,6 +256,7 @@ def test_fit_validate_test_predict(
         *('--trainer.default_root_dir', str(tmp_path)),
         *('--trainer.enable_progress_bar', 'false'),
         *(f'--data.init_args.{inner}batch_size', '16'),
+        *('--trainer.num_sanity_val_steps', '0', *FEW),
         *SMALL[name.split('/')[1]](tmp_path),
     ]
     if 'num_workers' in text:
@@ -263,8 +264,8 @@ def test_fit_validate_test_predict(
     stages = ['--model.init_args.expert_epochs', '1'] if 'expert_epochs' in text else []
     small = ['--trainer.max_epochs', '2']
     network = small_network(text)
-    if network != 'multiutae':
-        small += ['--model.init_args.model', network]
+    size = ['model', network] if network != 'multiutae' else ['num_filters', '32']
+    small += [f'--model.init_args.{size[0]}', size[1]]
     # Weights would be downloaded.
     if 'weights: true' in text:
         arguments += ['--model.init_args.weights', 'null']
@@ -310,7 +311,7 @@ def test_objective_and_affinity_from_yaml(tmp_path: Path) -> None:
     task = torchgeo_experts.CoDEXClassificationTask
     loaded = task.load_from_checkpoint(last, weights_only=True)
     assert loaded.affinity.fixed_share == 0.25
-    assert loaded.hparams['num_domains'] == 16
+    assert loaded.hparams['num_domains'] == 8
 
 
 def test_names_and_paths() -> None:

@@ -1,12 +1,33 @@
 # Copyright (c) torchgeo-experts contributors.
 # Licensed under the MIT License.
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torchgeo.main import main as torchgeo
 
 from torchgeo_experts import demo
+
+
+def test_a_failed_command_ends_the_demo(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[list[str]] = []
+
+    def run(command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
+        calls.append(command)
+        return subprocess.CompletedProcess(command, len(calls) - 1)
+
+    monkeypatch.setattr(subprocess, 'run', run)
+    demo.torchgeo('fit', Path('a.yaml'), Path('out'), '--trainer.max_epochs', '1')
+    shown = capsys.readouterr().out.strip('\n')
+    assert shown.startswith('$ torchgeo fit --config a.yaml')
+    assert calls == [[sys.executable, '-m', *shown[2:].split(' ')]]
+    with pytest.raises(SystemExit, match='torchgeo test failed'):
+        demo.torchgeo('test', Path('a.yaml'), Path('out'))
 
 
 @pytest.mark.slow
@@ -14,22 +35,27 @@ from torchgeo_experts import demo
 def test_demo_trains_tests_and_draws(
     task: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The real commands on a tiny Earth."""
-    original = demo.torchgeo
+    """The real commands on a tiny Earth, in this process: it has torch already."""
 
-    def tiny(command: str, config: Path, folder: Path, *extra: str) -> None:
+    def tiny(command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
         small = [
-            '--data.init_args.samples_per_domain',
-            '1',
+            *('--data.init_args.samples_per_domain', '1'),
             *('--trainer.limit_train_batches', '1', '--trainer.limit_val_batches', '1'),
-            '--trainer.max_epochs',
-            '2' if 'codex' in str(config) else '1',
         ]
-        if 'codex' in str(config):
-            small += ['--model.init_args.expert_epochs', '1']
-        original(command, config, folder, *small, *extra)
+        if 'CoDEX' in Path(command[command.index('--config') + 1]).read_text():
+            small += [
+                '--trainer.max_epochs',
+                '2',
+                '--model.init_args.expert_epochs',
+                '1',
+            ]
+        else:
+            small += ['--trainer.max_epochs', '1']
+        assert command[:3] == [sys.executable, '-m', 'torchgeo']
+        torchgeo([*command[3:], *small])
+        return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(demo, 'torchgeo', tiny)
+    monkeypatch.setattr(subprocess, 'run', tiny)
     demo.demo(Path('out'), task)
     table = capsys.readouterr().out
     for row in ('ERM', 'CoDEX', 'oracle expert', 'rule that knows the climate'):

@@ -5,6 +5,7 @@
 
 import csv
 import math
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,9 @@ from torchgeo_experts.models import (
 from torchgeo_experts.routing import Area, RoutingMap, effective_number
 
 
-def make_backbone(**kwargs: object) -> MoGEBackbone:
+def make_backbone(num_experts: int = 4, **kwargs: object) -> MoGEBackbone:
     torch.manual_seed(0)
-    config = MoGEConfig(blocks=(3, 5), num_experts=4, top_k=2, **kwargs)  # type: ignore[arg-type]
+    config = MoGEConfig(blocks=(3, 5), num_experts=num_experts, top_k=2, **kwargs)  # type: ignore[arg-type]
     return MoGEBackbone(TimmBackbone('test_vit'), FourierEncoder(), config).eval()
 
 
@@ -74,6 +75,17 @@ def test_faded_map() -> None:
     figure = routing.plot()
     (legend,) = (ax.get_legend() for ax in figure.axes if ax.get_legend())
     assert 'shared' in [text.get_text() for text in legend.get_texts()]
+
+
+@pytest.mark.parametrize('num_experts', [4, 6])
+def test_nothing_overlaps(num_experts: int) -> None:
+    backbone = make_backbone(num_experts)
+    train_at(backbone, [5.2], [50.1])
+    figure = RoutingMap.of(backbone).plot()
+    figure.draw_without_rendering()
+    boxes = [ax.get_tightbbox() for ax in figure.axes]  # with their labels
+    assert len(boxes) >= num_experts + 4  # with bars of two colour scales
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_effective_number() -> None:

@@ -2,14 +2,14 @@
 # Licensed under the MIT License.
 
 import csv
-import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch import Callback, seed_everything
 from torch import Tensor
+from trainers import trainer
 
 from conftest import ToyDataModule
 from torchgeo_experts import (
@@ -18,12 +18,6 @@ from torchgeo_experts import (
     Domains,
     HandcraftedAffinity,
 )
-
-
-def trainer(epochs: int, **kwargs: Any) -> Trainer:
-    quiet = {'enable_progress_bar': False, 'enable_model_summary': False}
-    warnings.filterwarnings('ignore', module=r'lightning|torch\.')
-    return Trainer(accelerator='cpu', max_epochs=epochs, **quiet, **kwargs)
 
 
 def make(**kwargs: Any) -> CoDEXClassificationTask:

@@ -5,20 +5,16 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
 from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler
 from torchgeo.tasks import Classification
+from trainers import trainer
 
 from conftest import ToyDataModule, ToyDataset
 from torchgeo_experts import ERM, DomainClassificationTask
 from torchgeo_experts.objectives import Outcome, Step
 from torchgeo_experts.tasks.padding import count_own
-
-
-def trainer(epochs: int, **kwargs: Any) -> Trainer:
-    quiet = {'enable_progress_bar': False, 'enable_model_summary': False}
-    return Trainer(accelerator='cpu', max_epochs=epochs, **quiet, **kwargs)
 
 
 def make(**kwargs: Any) -> DomainClassificationTask:

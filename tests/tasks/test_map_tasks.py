@@ -4,18 +4,18 @@
 """Segmentation of images and series, and change detection, on the invented Earth."""
 
 import csv
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
 from lightning.pytorch.loggers.logger import DummyLogger
 from sklearn.metrics import f1_score, jaccard_score
 from torch import Tensor
 from torch.utils.data import DataLoader
+from trainers import trainer
 
 import torchgeo_experts
 from torchgeo_experts import SyntheticEarthDataModule
@@ -69,12 +69,6 @@ def make(method: str, kind: str, **kwargs: Any) -> DomainTask:
     arguments = {'lr': 1e-3, **two_stages, **KINDS[kind][1]}
     task: DomainTask = getattr(torchgeo_experts, method + suffix)(**arguments | kwargs)
     return task
-
-
-def trainer(epochs: int = 1, **kwargs: Any) -> Trainer:
-    quiet = {'enable_progress_bar': False, 'enable_model_summary': False}
-    warnings.filterwarnings('ignore', module=r'lightning|torch\.')
-    return Trainer(accelerator='cpu', max_epochs=epochs, **quiet | kwargs)
 
 
 def state(task: DomainTask) -> dict[str, Tensor]:
@@ -446,7 +440,8 @@ class TestFreezing:
 def test_precisions(precision: Any, kind: str) -> None:
     task: Any = make('CoDEX', kind, expert_epochs=1)
     module = data(kind)
-    run = trainer(2, precision=precision, logger=False)
+    few = dict.fromkeys(('limit_train_batches', 'limit_test_batches'), 2)
+    run = trainer(2, precision=precision, logger=False, **few)
     run.fit(task, datamodule=module)
     (result,) = run.test(task, datamodule=module, verbose=False)
     assert np.isfinite(result['test_loss'])

@@ -4,13 +4,13 @@
 """MoGE as a task: fit, test, resume, reload."""
 
 import csv
-import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
+from trainers import trainer
 
 from conftest import ToyDataModule
 from torchgeo_experts import (
@@ -20,12 +20,6 @@ from torchgeo_experts import (
     MoGE,
     MoGEClassificationTask,
 )
-
-
-def trainer(epochs: int, **kwargs: Any) -> Trainer:
-    quiet = {'enable_progress_bar': False, 'enable_model_summary': False}
-    warnings.filterwarnings('ignore', module=r'lightning|torch\.')
-    return Trainer(accelerator='cpu', max_epochs=epochs, **quiet, **kwargs)
 
 
 def make(**kwargs: Any) -> MoGEClassificationTask:
