@@ -3,6 +3,7 @@
 
 """Small data that several tests train on."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from torchgeo_experts.datamodules.base import PlacesDataModule
 from torchgeo_experts.domains import Domains
 
 torch.set_num_threads(1)  # small batches: threads would only wait for each other
+# The many objects that imports leave need not be looked through again and again.
+gc.freeze()
+gc.set_threshold(50_000, 20, 100)
 
 
 class ToyDataset(NonGeoDataset):

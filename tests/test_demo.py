@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torchgeo.main import main as torchgeo
+from commands import torchgeo
 
 from torchgeo_experts import demo
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torchgeo.main import main as torchgeo
+from commands import torchgeo
 
 import torchgeo_experts
 from torchgeo_experts.shipped import config_names, config_path

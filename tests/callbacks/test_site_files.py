@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from torchgeo.main import main as torchgeo
+from commands import torchgeo
 
 from torchgeo_experts.shipped import config_path
 

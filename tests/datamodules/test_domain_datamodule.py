@@ -16,6 +16,7 @@ import pytest
 import shapely
 import torch
 import yaml
+from commands import torchgeo
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rasterio.warp import transform
@@ -30,7 +31,6 @@ from torchgeo.datamodules import (
     OSCDDataModule,
 )
 from torchgeo.datasets import L8Biome, NonGeoDataset, roi_split, unbind_samples
-from torchgeo.main import main as torchgeo
 from torchgeo.samplers import GriddedPatchSampler, RandomPatchSampler
 from torchgeo.tasks import SemanticSegmentation
 

@@ -418,20 +418,20 @@ class TestWorkers:
 
     @pytest.mark.filterwarnings('ignore:.*fork:DeprecationWarning')
     @pytest.mark.parametrize(
-        ('images', 'context'),
+        ('images', 'context', 'workers'),
         [
-            ('stored.zip', 'fork'),
-            ('deflated.zip', 'fork'),
-            # Each spawned worker imports torchgeo: one archive is enough.
-            pytest.param('deflated.zip', 'spawn', marks=pytest.mark.slow),
+            ('stored.zip', 'fork', 2),
+            ('deflated.zip', 'fork', 2),
+            # Each spawned worker imports torchgeo: one of each is enough.
+            pytest.param('deflated.zip', 'spawn', 1, marks=pytest.mark.slow),
         ],
     )
-    def test_zip(self, root: Path, images: str, context: str) -> None:
+    def test_zip(self, root: Path, images: str, context: str, workers: int) -> None:
         dataset = ImageTable(root / images, root / 'table.csv')
         dataset[0]  # the parent has the zip open
         many = torch.utils.data.ConcatDataset([dataset] * 40)
         loader = DataLoader(
-            many, batch_size=12, num_workers=2, multiprocessing_context=context
+            many, batch_size=12, num_workers=workers, multiprocessing_context=context
         )
         seen = torch.cat([batch['image'] for batch in loader])
         expected = torch.stack(

@@ -50,6 +50,12 @@ class TestMulticlass:
             expected = right.float().mean() if counted.any() else torch.tensor(0.0)
             torch.testing.assert_close(found[b, e], expected)
 
+    def test_the_first_of_equal_scores_is_predicted(self) -> None:
+        torch.manual_seed(0)
+        logits = torch.randint(0, 3, (2, 5, 20, 20)).float()
+        found = make_criterion('multiclass', 'ce').predict(logits)
+        np.testing.assert_array_equal(found, logits.numpy().argmax(axis=1))
+
     def test_class_weights_scale_risks(self) -> None:
         logits, target = torch.randn(5, 3), torch.tensor([0, 1, 2, 1, 0])
         weights = [1.0, 2.0, 4.0]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from torchgeo.main import main as torchgeo
+from commands import torchgeo
 from torchgeo.models import DOFA, get_weight
 
 from torchgeo_experts import DomainClassificationTask

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from torchgeo.main import main as torchgeo
+from commands import torchgeo
 
 import torchgeo_experts
 from torchgeo_experts.shipped import config_names, config_path

@@ -164,8 +164,8 @@ def test_reload(toy: ToyDataModule, tmp_path: Path) -> None:
     loaded = MoGEClassificationTask.load_from_checkpoint('some.ckpt', weights_only=True)
     assert isinstance(loaded.backbone.location, FourierEncoder)
     assert loaded.objective.cka_weight == 0.5
-    (first,) = run.test(task, datamodule=toy, verbose=False)
-    (second,) = trainer(1).test(loaded, datamodule=toy, verbose=False)
+    (first,) = run.validate(task, datamodule=toy, verbose=False)
+    (second,) = trainer(1).validate(loaded, datamodule=toy, verbose=False)
     assert first == pytest.approx(second, nan_ok=True)
 
 

@@ -199,7 +199,8 @@ class MulticlassCriterion(Criterion):
 
     def predict(self, logits: Tensor) -> Tensor:
         """Take the class with the highest score."""
-        return logits.argmax(dim=1)
+        # The same as argmax, which takes ten times as long for maps on a CPU.
+        return logits.max(dim=1).indices
 
     def hits(self, logits: Tensor, target: Tensor) -> Tensor:
         """Compare the score of the target with the highest one."""
