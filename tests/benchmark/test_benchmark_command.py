@@ -216,10 +216,63 @@ def test_changed_configuration_is_refused(
     told = capsys.readouterr().err
     assert 'another configuration' in told and "was '3' and is '4'" in told
     assert len(place.calls) == before
+    # Arguments are told by name.
+    for words, message in {
+        ('--a.b', '1'): "arguments.a.b was None and is '1'",
+        ('--stub.epochs', '5'): "arguments.stub.epochs was '3' and is '5'",
+    }.items():
+        place.say()
+        with pytest.raises(SystemExit):
+            place.run(*words)
+        assert message in capsys.readouterr().err
+    # A name that gives the same folder would leave results under the old one.
+    place.say(methods={'ERM.': SUITE['methods']['ERM']})
+    with pytest.raises(SystemExit):
+        place.run()
+    assert "method was 'ERM' and is 'ERM.'" in capsys.readouterr().err
+    # Saying a value again changes nothing.
+    place.say()
+    place.run('--stub.epochs', '3')
+    assert len(place.calls) == before
     # Another method, seed or fold is none of these runs.
     place.say(seeds=[0, 1, 2])
     place.run()
     assert place.states == {State.DONE: 12}
+
+
+def test_file_edited_meanwhile(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left is not run with another configuration than what is done."""
+    own = place.folder / 'own.yaml'
+    own.write_text('trainer: {max_epochs: 1}')
+    place.say(configs=['own.yaml'], seeds=[0], folds={'a': {}}, splits={'test': {}})
+    start = Processes.run
+
+    def edit(self: Processes, *args: Any) -> Any:
+        own.write_text('trainer: {max_epochs: 2}')
+        return start(self, *args)
+
+    monkeypatch.setattr(Processes, 'run', edit)
+    with pytest.raises(SystemExit) as error:
+        main([*place.words[:-1], '1'])
+    assert error.value.code == 1
+    assert 'own.yaml has been edited since' in capsys.readouterr().err
+    assert [call[0] for call in place.calls] == ['fit']
+
+
+@pytest.mark.parametrize('name', ['config.json', 'result.json', 'suite.json'])
+def test_damaged_files_are_named(
+    place: Place, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    place.say(methods={'ERM': SUITE['methods']['ERM']}, folds={'a': {}}, seeds=[0])
+    place.run()
+    (run,) = place.runs
+    path = (place.out if name == 'suite.json' else run.folder) / name
+    path.write_text('')
+    with pytest.raises(SystemExit):
+        main(['report', str(place.out)]) if name == 'suite.json' else place.run()
+    assert f'{path} is damaged' in capsys.readouterr().err
 
 
 def test_unfinished_training_goes_on(place: Place) -> None:
@@ -390,7 +443,21 @@ def test_cluster(
     assert len(pd.read_csv(place.out / 'results.csv')) == 8 * 2 * 6
     place.run(*words)
     shown = capsys.readouterr().out.splitlines()
-    assert shown[-1].split() == ['all', '8', '0', '0', '0'] and len(shown) == 4
+    assert shown[-2].split() == ['all', '8', '0', '0', '0'] and len(shown) == 5
+    # What has failed, and what seems to run on another host, is told.
+    failed, other = place.runs[:2]
+    for run in (failed, other):
+        (run.folder / 'result.json').unlink()
+        (run.folder / 'tests/test.json').unlink()
+    (other.folder / 'lock').write_text('{"host": "another", "pid": 7}')
+    place.break_methods('ERM')
+    monkeypatch.setattr(FakeJob, '__init__', lambda *_: None)
+    with pytest.raises(SystemExit) as error:
+        place.run(*words)
+    assert error.value.code == 1
+    told = capsys.readouterr()
+    assert 'this method is broken' in told.err
+    assert f'delete {other.folder / "lock"}' in told.out
 
 
 @pytest.mark.parametrize(

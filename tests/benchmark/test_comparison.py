@@ -22,6 +22,7 @@ from torchgeo_experts.benchmark.compare import (
     seed_means,
 )
 from torchgeo_experts.benchmark.execute import read_test
+from torchgeo_experts.benchmark.figure import draw
 from torchgeo_experts.benchmark.results import COLUMNS, read_results, write_results
 from torchgeo_experts.benchmark.tables import make_table
 from torchgeo_experts.benchmark.text import difference, to_latex, to_markdown
@@ -258,7 +259,7 @@ class TestTable:
         assert f'{row} lowest val_loss | 90 s | 512 |' in text
         assert 'both have run (6)' in text and 'domains (5) and seeds (3)' in text
         assert 'chosen on the validation split (other countries)' in text
-        assert 'not complete' not in text
+        assert 'compete' not in text and 'Without values' not in text
 
     def test_incomplete_rows_do_not_compete(self) -> None:
         frame = make_frame(lambda m, f, d, s: 0.5 + 0.25 * (m == 'Other'))
@@ -266,10 +267,25 @@ class TestTable:
         table = self.make(frame)
         assert [line.best for line in table.lines][1] == frozenset()
         text = to_markdown(table)
-        assert '| only 5 |' in text and 'fewer than 6 runs are not complete' in text
+        assert '| only 5 |' in text and 'lack folds or seeds that others' in text
         # The runs of the pairs are fewer than those of the row.
         frame = without(frame, method='ERM', fold='south', seed=1)
         assert '(4 runs)' in difference(self.make(frame).lines[1], 100)
+
+    def test_other_folds_are_not_all_folds(self) -> None:
+        """As many runs, and not the same ones: neither competes."""
+        frame = make_frame(drawn(), folds=HELD_OUT | {'west': ['f']})
+        frame = without(frame, method='ERM', fold='west')
+        frame = without(frame, method='Other', fold='south')
+        table = self.make(frame)
+        assert [line.runs for line in table.lines] == [6, 6]
+        assert not any(line.best or line.complete for line in table.lines)
+        assert to_markdown(table).count('| only 6 |') == 2
+
+    def test_rows_without_values_are_named(self) -> None:
+        rows = [ERM, OTHER, Row('typo', 'Other', 'Unifrom'), Row('SVM', 'SVM')]
+        table = make_table(make_frame(drawn()), 'test', rows, 'ERM', METRIC)
+        assert 'Without values: typo, SVM.' in to_markdown(table)
 
     def test_oracle_is_never_the_best(self) -> None:
         frame = make_frame(lambda m, f, d, s: 0.5)
@@ -299,6 +315,16 @@ class TestTable:
             for line in text.splitlines()
             if line.endswith(r'\\')
         )
+
+    def test_special_labels(self) -> None:
+        """No argument of the line before in LaTeX, and no formula in the figure."""
+        rows = [Row('[ours]', 'ERM'), Row(r'$\frac$', 'Other')]
+        table = make_table(make_frame(drawn()), 'test', rows, '[ours]', METRIC)
+        assert '\n{}[ours] & ' in to_latex(table)
+        figure = draw([table])
+        figure.canvas.draw()
+        (label,) = figure.axes[0].get_yticklabels()
+        assert label.get_text() == r'\$\frac\$'
 
     def test_errors(self) -> None:
         frame = make_frame(drawn())
@@ -356,3 +382,18 @@ class TestReport:
         with pytest.raises(SystemExit):
             main(['report', str(tmp_path)])
         assert 'no finished runs' in capsys.readouterr().err
+        table, run = tmp_path / 'results.csv', tmp_path / 'runs/ERM/all/0'
+        for text, message in {
+            ','.join(COLUMNS): 'no finished runs: benchmark tells',
+            '': 'is no table of a benchmark',
+            'a,b\n1,2': 'no column method, seed',
+        }.items():
+            table.write_text(text)
+            with pytest.raises(SystemExit):
+                main(['report', str(tmp_path)])
+            assert message in capsys.readouterr().err
+        run.mkdir(parents=True)
+        (run / 'result.json').write_text('{}')
+        with pytest.raises(SystemExit):
+            main(['report', str(tmp_path)])
+        assert 'result.json is not what a run has written' in capsys.readouterr().err

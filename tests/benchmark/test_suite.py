@@ -11,6 +11,7 @@ import yaml
 
 from torchgeo_experts.benchmark.arguments import (
     as_words,
+    extend,
     from_command_line,
     merge,
     to_arguments,
@@ -138,6 +139,10 @@ def test_several_data_sets(tmp_path: Path) -> None:
             read_suite(path, data)
 
 
+def left_out(domains: Any) -> dict[str, Any]:
+    return {'argument': 'data.test', 'domains': domains}
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
@@ -154,19 +159,69 @@ def test_several_data_sets(tmp_path: Path) -> None:
         ({'methods': {'erm': {}, 'ERM': {}}}, 'too much alike'),
         ({'seeds': []}, 'seeds must be different'),
         ({'seeds': [1, 1]}, 'seeds must be different'),
-        ({'seeds': [-1]}, 'seeds must not be negative'),
-        ({'seeds': ['one']}, 'seeds must not be negative'),
+        ({'seeds': [-1]}, 'seeds must be different numbers from 0'),
+        ({'seeds': ['one']}, 'seeds must be different numbers from 0'),
+        ({'seeds': 3}, 'seeds must be different numbers from 0'),
         ({'select': 'first'}, 'select must be last or best'),
         ({'folds': {'a': {}}}, 'either folds or leave_out'),
         ({'leave_out': None, 'folds': {}}, 'must not be empty'),
         ({'splits': {}}, 'must not be empty'),
         ({'baseline': 'SVM'}, "baseline 'SVM' is none"),
         ({'leave_out': {'arguments': 1}}, 'leave_out: unknown arguments'),
+        ({'leave_out': {'argument': 'a.b'}}, 'give both argument and domains'),
+        ({'leave_out': left_out('France')}, "expected a list, found 'France'"),
+        ({'leave_out': left_out([])}, 'expected a list'),
+        ({'leave_out': left_out({'north': 'Norway'})}, "north: .* found 'Norway'"),
+        # As YAML reads NO, for Norway.
+        ({'leave_out': left_out([False])}, 'found False: put it in quotes'),
+        ({'configs': 'erm/fmow'}, 'a list of names'),
+        ({'methods': {'A': {'base': None}}}, 'a list of names'),
+        ({'methods': {'A': {'data': ['muds']}}}, 'not for the data set muds'),
+        ({'methods': {'two\nlines': {}}}, 'must be one line'),
+        ({'metric': 3}, 'metric must be a name'),
+        (
+            {'methods': {'A': {'decisions': {'A': 'Uniform'}}}},
+            "different names, found 'A' more than once",
+        ),
+        (
+            {'methods': {m: {'decisions': {'both': 'Uniform'}} for m in 'AB'}},
+            "'both' more than once",
+        ),
     ],
 )
 def test_errors(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_suite(write(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('methods: {ERM: {}}\nmethods: {CoDEX: {}}', "'methods' is said twice"),
+        ('methods:\n  ERM: {}\n  ERM: {}', "'ERM' is said twice"),
+        ('configs: [erm/{data}]', 'cannot be read as YAML'),
+        ('- ERM', 'expected "name: value"'),
+        ('5: {}', 'unknown 5; known are'),
+    ],
+)
+def test_errors_of_yaml(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / 'suite.yaml'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_suite(path)
+
+
+def test_merged_values_may_be_changed(tmp_path: Path) -> None:
+    path = tmp_path / 'suite.yaml'
+    path.write_text("""
+configs: [erm/synthetic_earth]
+methods:
+  A: {overrides: &both {a.b: 1, a.c: 2020-01-31}}
+  B: {overrides: {<<: *both, a.b: 2}}
+""")
+    one, other = read_suite(path).methods
+    assert dict(one.arguments) == {'a.b': '1', 'a.c': '"2020-01-31"'}
+    assert dict(other.arguments) == {'a.b': '2', 'a.c': '"2020-01-31"'}
 
 
 def test_finding(tmp_path: Path) -> None:
@@ -193,6 +248,12 @@ def test_arguments() -> None:
     first, second = {'m.o': 'A', 'm.o.x': 1}, {'m.o': 'B', 'm.o.y': 2}
     merged = merge(to_arguments(first), to_arguments(second))
     assert merged == (('m.o.x', '1'), ('m.o', 'B'), ('m.o.y', '2'))
+    # What says the same anew changes nothing.
+    assert merge(found, found[:2]) == found
+    # Lists grow, and what stands in a suite stays.
+    given = (('t.callbacks+', 'A'), ('t.epochs', '2'))
+    more = (('t.callbacks+', 'B'), ('t.epochs', '3'))
+    assert extend(given, more) == (*given[:1], *more[::-1])
 
 
 def test_command_line() -> None:
@@ -206,3 +267,4 @@ def test_command_line() -> None:
 def test_folder_names() -> None:
     assert folder_name('V-REx (target), 0.1') == 'V-REx_target_0.1'
     assert folder_name('../..') == '_'
+    assert folder_name('北京') != folder_name('上海')

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.nn.functional import softmax
+from torch.utils.data import DataLoader
 from torchgeo.tasks import Classification
 
 from conftest import ToyDataModule, ToyDataset
@@ -47,9 +48,10 @@ class HalvesDataModule(ToyDataModule):
         return Halves(split)
 
 
-def trainer(*callbacks: Any) -> Trainer:
+def trainer(*callbacks: Any, precision: Any = '32-true') -> Trainer:
     return Trainer(
         accelerator='cpu',
+        precision=precision,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -175,6 +177,46 @@ def test_site_selection_and_both() -> None:
     }.items():
         accuracy = (decision == data.label).float().mean()
         assert report[f'test_{name}OverallAccuracy'] == pytest.approx(accuracy.item())
+
+
+@pytest.mark.parametrize('precision', ['bf16-mixed', 'bf16-true', '64-true'])
+def test_precisions(precision: Any) -> None:
+    """Near single precision, in a test and in a prediction."""
+    given = [SiteSelection(), PriorAdaptation()]
+    expected = predict(experts(), given)['probabilities']
+    task = experts()
+    run = trainer(SiteSelection(), PriorAdaptation(), precision=precision)
+    (report,) = run.test(task, datamodule=ToyDataModule(), verbose=False)
+    assert 0 <= report['test_SiteSelectedPriorAdaptedOverallAccuracy'] <= 1
+    batches: Any = run.predict(task, datamodule=ToyDataModule())
+    found = torch.cat([batch['probabilities'] for batch in batches]).float()
+    assert (found - expected).abs().mean() < 0.05
+
+
+def test_several_loaders() -> None:
+    """Groups are the same places in all of them; scenes of each are others."""
+    data = ToyDataModule()
+    data.setup('predict')
+    loaders = {name: data.predict_dataloader() for name in 'ab'}
+    task = single()
+    batches: Any = trainer(PriorAdaptation()).predict(task, loaders)
+    alone: Any = trainer(PriorAdaptation(pseudo_count=25)).predict(task, loaders['a'])
+    # Twice the same images, with twice the images of training beside them.
+    found, expected = (
+        torch.cat([batch['probabilities'] for batch in each])
+        for each in (batches[0], alone)
+    )
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+    def with_scenes(samples: Any) -> Any:
+        batch = torch.utils.data.default_collate(samples)
+        return batch | {'scene': torch.zeros(len(batch['image'])).long()}
+
+    scenes = [
+        DataLoader(ToyDataset('predict'), 10, collate_fn=with_scenes) for _ in 'ab'
+    ]
+    with pytest.raises(ValueError, match='one loader at a time'):
+        trainer(PriorAdaptation()).predict(task, scenes)
 
 
 def test_counts_of_training() -> None:

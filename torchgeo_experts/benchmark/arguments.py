@@ -21,7 +21,8 @@ def to_arguments(overrides: Mapping[str, Any]) -> Arguments:
         The same as text; what is no text becomes JSON, which YAML parsers read.
     """
     return tuple(
-        (name, value if isinstance(value, str) else json.dumps(value))
+        # Dates, which YAML knows and JSON does not, become text.
+        (str(name), value if isinstance(value, str) else json.dumps(value, default=str))
         for name, value in overrides.items()
     )
 
@@ -33,14 +34,30 @@ def merge(*parts: Arguments) -> Arguments:
         *parts: Arguments; later ones win.
 
     Returns:
-        One value of each name. One that is given anew goes to the end, since the class
-        of an object has to stand before its arguments.
+        One value of each name. One that is given another value goes to the end, since the
+        class of an object has to stand before its arguments.
     """
     merged: dict[str, str] = {}
     for name, value in (pair for part in parts for pair in part):
-        merged.pop(name, None)
-        merged[name] = value
+        if merged.get(name) != value:
+            merged.pop(name, None)
+            merged[name] = value
     return tuple(merged.items())
+
+
+def extend(arguments: Arguments, extra: Arguments) -> Arguments:
+    """Put arguments of a command line behind others.
+
+    Args:
+        arguments: The others.
+        extra: Those of a command line. They win, and one with a name such as
+            'trainer.callbacks+' adds to a list.
+
+    Returns:
+        All arguments.
+    """
+    added = tuple(pair for pair in extra if pair[0].endswith('+'))
+    return (*merge(arguments, tuple(p for p in extra if p not in added)), *added)
 
 
 def from_command_line(words: Sequence[str]) -> Arguments:

@@ -44,7 +44,8 @@ def benchmark(
 
     Raises:
         SystemExit: If a run has failed, or the benchmark was interrupted.
-        ValueError: If the suite is wrong, or is not that of the folder.
+        ValueError: If the suite is wrong, or a run in the folder has another
+            configuration.
     """
     if jobs < 1:
         raise ValueError(f'--jobs must be at least 1, found {jobs}')
@@ -54,6 +55,7 @@ def benchmark(
     write_json(out / 'suite.json', suite.table())
     if launcher == 'submitit':
         submit(runs, out, read_parameters(parameters))
+        finish(runs, out)
         return
     interrupted = carry_out(runs, jobs)
     finish(runs, out)
@@ -63,8 +65,6 @@ def benchmark(
 
 def submit(runs: Sequence[Run], out: Path, parameters: dict[str, Any]) -> None:
     """Hand what is left to a cluster, and show how far all is."""
-    from .results import write_results
-
     left = [run for run in runs if state_of(run) is not State.DONE]
     if left:
         # A job of a run that another job works on, or has finished, ends at once.
@@ -74,7 +74,6 @@ def submit(runs: Sequence[Run], out: Path, parameters: dict[str, Any]) -> None:
             'The same command shows later how far they are, and submits what is left.'
         )
     Progress(runs, 1).close()
-    write_results(out)
 
 
 def carry_out(runs: Sequence[Run], jobs: int) -> bool:

@@ -18,7 +18,7 @@ from .files import read_json, write_json
 from .grid import Run
 from .locks import RunLock
 from .processes import Processes, StepError, StoppedError, Usage
-from .states import State, keep_configuration, refuse_changed, state_of
+from .states import State, keep_configuration, refuse_changed, refuse_edited, state_of
 from .suite import folder_name
 
 #: Packages whose versions are written down.
@@ -141,6 +141,7 @@ class Steps:
 
     def words(self, command: str, folder: Path, name: str) -> list[str]:
         """Write a command as for ``torchgeo``."""
+        refuse_edited(self.run)
         return [
             command,
             *(f'--config={path}' for path in self.run.configs),

@@ -25,7 +25,7 @@ def draw(tables: Sequence[Table]) -> Figure:
     panels = figure.subplots(1, len(tables), squeeze=False)[0]
     for table, axes in zip(tables, panels, strict=True):
         shown = [
-            (line.row.label, line.difference)
+            (plain(line.row.label), line.difference)
             for line in reversed(table.lines)
             if line.difference is not None and line.row.rule not in LOOKS
         ]
@@ -38,10 +38,15 @@ def draw(tables: Sequence[Table]) -> Figure:
         axes.errorbar(means, range(len(names)), xerr=errors, fmt='o', capsize=3)
         axes.set_yticks(range(len(names)), names)
         axes.axvline(0, color='gray', lw=0.8)
-        axes.set_title(table.split)
+        axes.set_title(plain(table.split))
         unit = ' (points)' if table.scale > 1 else ''
         # Two lines, as an axis is narrower than long names.
-        axes.set_xlabel(f'{table.metric}{unit},\ndifference to {table.baseline}')
+        axes.set_xlabel(f'{table.metric}{unit},\ndifference to {plain(table.baseline)}')
         axes.set_ylim(-0.7, len(names) - 0.3)
         axes.grid(axis='x', alpha=0.3)
     return figure
+
+
+def plain(label: str) -> str:
+    """Keep dollars in a label from being read as the bounds of a formula."""
+    return label.replace('$', r'\$')

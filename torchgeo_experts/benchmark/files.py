@@ -25,6 +25,8 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
     unfinished = Path(name)
     try:
         write(unfinished)
+        with unfinished.open('rb+') as file:
+            os.fsync(file.fileno())  # or a power cut may leave it empty
         unfinished.chmod(0o644)  # others may work on the folder
         unfinished.replace(path)
     finally:
@@ -50,8 +52,13 @@ def read_json(path: Path) -> Any:
 
     Returns:
         What it holds, None if there is none.
+
+    Raises:
+        ValueError: If it is damaged.
     """
     try:
         return json.loads(path.read_text(encoding='utf-8'))
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise ValueError(f'{path} is damaged ({error}): delete it') from error

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from .arguments import Arguments, merge
+from .arguments import Arguments, extend, merge
 from .suite import Suite, folder_name
 
 
@@ -47,15 +47,23 @@ class Run:
         return f'{self.method}, fold {self.fold}, seed {self.seed}'
 
     @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """What the files say, as of the first look."""
+        return self.read()
+
+    def read(self) -> tuple[str, ...]:
+        """Read the files."""
+        return tuple(path.read_text(encoding='utf-8') for path in self.configs)
+
+    @cached_property
     def configuration(self) -> dict[str, Any]:
         """All that the run depends on, but for data and versions of packages.
 
         It has the content of the files, and not their names: a file that is changed
         makes another run of it, and one that is moved does not.
         """
-        files = [yaml.safe_load(p.read_text(encoding='utf-8')) for p in self.configs]
         found = {
-            'configs': files,
+            'configs': [yaml.safe_load(text) for text in self.texts],
             'arguments': self.arguments,
             'seed': self.seed,
             'splits': dict(self.splits),
@@ -91,7 +99,7 @@ def make_runs(suite: Suite, out: Path, extra: Arguments = ()) -> list[Run]:
             fold=fold,
             seed=seed,
             configs=method.configs,
-            arguments=merge(suite.arguments, method.arguments, changed, extra),
+            arguments=extend(merge(suite.arguments, method.arguments, changed), extra),
             splits=suite.splits,
             select=suite.select,
             folder=runs / folder_name(method.label) / folder_name(fold) / str(seed),

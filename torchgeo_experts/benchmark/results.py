@@ -43,7 +43,7 @@ def write_results(out: Path) -> pd.DataFrame:
         competes with others. Seconds and memory are those of the training.
     """
     files = sorted(out.glob('runs/*/*/*/result.json'))
-    rows = [row for file in files for row in rows_of(read_json(file))]
+    rows = [row for file in files for row in read_rows(file)]
     frame = pd.DataFrame(rows, columns=COLUMNS)
     replace(out / 'results.csv', lambda path: frame.to_csv(path, index=False))
     if find_spec('pyarrow'):
@@ -65,15 +65,34 @@ def read_results(out: Path) -> pd.DataFrame:
     """
     if any(out.glob('runs/*/*/*/result.json')):
         return write_results(out)
-    if not (out / 'results.csv').exists():
+    table = out / 'results.csv'
+    if not table.exists():
         raise ValueError(f'{out} has no finished runs')
     # No name is a missing value: there may be a domain called NA.
     names = dict.fromkeys(['method', 'fold', 'split', 'domain', 'metric'], str)
-    frame = pd.read_csv(
-        out / 'results.csv', dtype=names, keep_default_na=False, na_values={'value': ''}
-    )
+    try:
+        frame = pd.read_csv(
+            table, dtype=names, keep_default_na=False, na_values={'value': ''}
+        )
+    except pd.errors.EmptyDataError:
+        frame = pd.DataFrame()
+    lacking = [name for name in COLUMNS if name not in frame and name != 'ranked']
+    if lacking:
+        raise ValueError(
+            f'{table} is no table of a benchmark: it has no column {", ".join(lacking)}'
+        )
+    if frame.empty:
+        raise ValueError(f'{out} has no finished runs: benchmark tells why they failed')
     # A table that does not tell is of an earlier version.
     return frame if 'ranked' in frame else frame.assign(ranked=True)
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """Read the rows of one run."""
+    try:
+        return list(rows_of(read_json(file)))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f'{file} is not what a run has written: {error!r}') from error
 
 
 def rows_of(result: dict[str, Any]) -> Iterator[dict[str, Any]]:

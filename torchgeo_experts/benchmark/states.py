@@ -38,7 +38,7 @@ def state_of(run: Run) -> State:
 
 
 def refuse_changed(runs: Iterable[Run]) -> None:
-    """Refuse runs whose folder has a run of another configuration.
+    """Refuse runs whose folder has a run of another name or configuration.
 
     Args:
         runs: The runs.
@@ -47,12 +47,32 @@ def refuse_changed(runs: Iterable[Run]) -> None:
         ValueError: If there is one; it says what differs.
     """
     for run in runs:
+        now = description(run)
         kept = read_json(run.folder / 'config.json')
-        if kept is not None and kept['hash'] != run.hash:
-            changes = differences(kept['configuration'], run.configuration)
+        if kept is None or kept == now:
+            continue
+        changes = differences(by_name(kept), by_name(now))
+        raise ValueError(
+            f'{run.folder} has a run of another configuration'
+            f' ({next(changes, "arguments in another order")}): take another --out, or'
+            ' delete that folder to run it anew'
+        )
+
+
+def refuse_edited(run: Run) -> None:
+    """Refuse to go on with files that have changed since the command was given.
+
+    Args:
+        run: The run.
+
+    Raises:
+        ValueError: If one has.
+    """
+    for path, before, now in zip(run.configs, run.texts, run.read(), strict=True):
+        if now != before:
             raise ValueError(
-                f'{run.folder} has a run of another configuration ({next(changes)}):'
-                ' take another --out, or delete that folder to run it anew'
+                f'{path} has been edited since the benchmark was started: undo it, or'
+                ' take another --out'
             )
 
 
@@ -62,14 +82,25 @@ def keep_configuration(run: Run) -> None:
     Args:
         run: The run.
     """
-    kept = {
+    write_json(run.folder / 'config.json', description(run))
+
+
+def description(run: Run) -> dict[str, Any]:
+    """Say what a run is: what ``config.json`` holds."""
+    return {
         'method': run.method,
         'fold': run.fold,
         'seed': run.seed,
         'hash': run.hash,
         'configuration': run.configuration,
     }
-    write_json(run.folder / 'config.json', kept)
+
+
+def by_name(described: dict[str, Any]) -> dict[str, Any]:
+    """Take what may differ between two runs, with arguments by name."""
+    configuration = described['configuration']
+    found = {key: described[key] for key in ('method', 'fold')}
+    return found | configuration | {'arguments': dict(configuration['arguments'])}
 
 
 def differences(old: Any, new: Any, name: str = '') -> Iterator[str]:

@@ -15,6 +15,7 @@ from .compare import (
     Difference,
     Row,
     compare,
+    domain_scores,
     find_rows,
     is_loss,
     seed_means,
@@ -35,7 +36,8 @@ class Line:
     Args:
         row: What it is about.
         scores: Values of each column, one a seed.
-        runs: Folds and seeds that were run.
+        runs: How many folds and seeds were run.
+        complete: Whether these are all that any row has.
         best: Columns in which no other one is better.
         difference: To the baseline, None for that one itself.
         selection: Which checkpoints were tested.
@@ -46,6 +48,7 @@ class Line:
     row: Row
     scores: Mapping[str, Array]
     runs: int
+    complete: bool
     best: frozenset[str]
     difference: Difference | None
     selection: str
@@ -62,6 +65,7 @@ class Table:
         metric: Name of the metric.
         baseline: Label of the baseline.
         lines: Rows.
+        missing: Labels of rows that were asked for and have no value of the metric.
         scale: 100 for numbers in percent, else 1.
     """
 
@@ -69,12 +73,8 @@ class Table:
     metric: str
     baseline: str
     lines: Sequence[Line]
+    missing: Sequence[str]
     scale: float
-
-    @property
-    def complete(self) -> int:
-        """Most folds and seeds that a row has."""
-        return max(line.runs for line in self.lines)
 
 
 def make_table(
@@ -96,7 +96,7 @@ def make_table(
         ValueError: If the baseline or the metric is not there.
     """
     frame = frame[frame['split'].eq(split)]
-    rows = find_rows(frame, rows, metric)
+    asked, rows = rows, find_rows(frame, rows, metric)
     if not rows:
         known = sorted(frame.loc[frame['domain'].ne(''), 'metric'].unique())
         raise ValueError(
@@ -109,32 +109,43 @@ def make_table(
             f' {", ".join(row.label for row in rows)}'
         )
     scores = {row: seed_means(frame, row, metric) for row in rows}
-    runs = {row: len(whole_scores(frame, row, metric)) for row in rows}
-    best = find_best(scores, runs, metric)
+    runs = {row: runs_of(frame, row, metric) for row in rows}
+    every = frozenset[tuple[str, int]]().union(*runs.values())
+    best = find_best(scores, [row for row in rows if runs[row] == every], metric)
     lines = [
         Line(
             row=row,
             scores=scores[row],
-            runs=runs[row],
+            runs=len(runs[row]),
+            complete=runs[row] == every,
             best=frozenset(column for column in SCORES if row in best[column]),
             difference=None if row == base else compare(frame, row, base, metric),
             **costs(frame, row),
         )
         for row in rows
     ]
-    return Table(split, metric, baseline, lines, 1.0 if is_loss(metric) else 100.0)
+    missing = [row.label for row in asked if row not in rows]
+    scale = 1.0 if is_loss(metric) else 100.0
+    return Table(split, metric, baseline, lines, missing, scale)
+
+
+def runs_of(frame: pd.DataFrame, row: Row, metric: str) -> frozenset[tuple[str, int]]:
+    """Tell the folds and seeds that a row has."""
+    found = whole_scores(frame, row, metric)
+    if found.empty:  # known of domains only
+        found = domain_scores(frame, row, metric)
+    return frozenset(zip(found['fold'], found['seed'], strict=True))
 
 
 def find_best(
-    scores: Mapping[Row, Mapping[str, Array]], runs: Mapping[Row, int], metric: str
+    scores: Mapping[Row, Mapping[str, Array]], complete: Sequence[Row], metric: str
 ) -> dict[str, set[Row]]:
     """Find the best rows of each column.
 
-    Rows with fewer runs than others do not compete, as their folds may be easier ones,
-    and those that look at the labels do not either.
+    Rows that lack runs which others have do not compete, as their folds may be easier
+    ones, and those that look at the labels do not either.
     """
-    most = max(runs.values())
-    free = [row for row in scores if runs[row] == most and row.rule not in LOOKS]
+    free = [row for row in complete if row.rule not in LOOKS]
     best = {}
     for column in SCORES:
         means = {

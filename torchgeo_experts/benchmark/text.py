@@ -29,7 +29,7 @@ def cells(table: Table, line: Line) -> list[tuple[str, bool]]:
     Returns:
         Text of each cell, and whether it is the best of its column.
     """
-    runs = f'{line.runs}' if line.runs == table.complete else f'only {line.runs}'
+    runs = f'{line.runs}' if line.complete else f'only {line.runs}'
     return [
         (line.row.label, False),
         *((score(line.scores[c], table.scale), c in line.best) for c in SCORES),
@@ -106,11 +106,13 @@ def caption(table: Table, validation: str) -> str:
     if any(line.selection != 'last' for line in table.lines):
         what = f' ({validation})' if validation else ''
         parts.append(f'Checkpoints are chosen on the validation split{what}.')
-    if any(line.runs < table.complete for line in table.lines):
+    if not all(line.complete for line in table.lines):
         parts.append(
-            f'Rows with fewer than {table.complete} runs are not complete: their means'
-            ' are of other folds or seeds, and do not compete for the best.'
+            'Rows with "only" some runs lack folds or seeds that others have: their means'
+            ' do not compete for the best.'
         )
+    if table.missing:
+        parts.append(f'Without values: {", ".join(table.missing)}.')
     return ' '.join(parts)
 
 
@@ -159,7 +161,9 @@ def to_latex(table: Table, validation: str = '') -> str:
     for line in table.lines:
         found = [(escape(text), best) for text, best in cells(table, line)]
         texts = [rf'\textbf{{{text}}}' if best else text for text, best in found]
-        lines.append(' & '.join(texts) + r' \\')
+        # A bracket behind the end of the row before would be an argument of that.
+        start = '{}' if texts[0].startswith('[') else ''
+        lines.append(start + ' & '.join(texts) + r' \\')
     names = ' & '.join(escape(name) for name in header(table))
     columns = 'l' + 'r' * (len(header(table)) - 1)
     return '\n'.join(

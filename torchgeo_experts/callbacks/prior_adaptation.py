@@ -85,7 +85,8 @@ class PriorAdaptation(SiteCallback):
         drawn: dict[str, list[Drawn]] = {name: [] for name in ways}
         for look in looks:
             for name, way in ways.items():
-                logits = way.logits(look.batch, look.features)
+                with looks.computing():
+                    logits = way.logits(look.batch, look.features)
                 drawn[name].append(draw(task.criterion, logits, look, self.elements))
         for name, way in ways.items():
             parts = zip(*drawn[name], strict=True)

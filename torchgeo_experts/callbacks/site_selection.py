@@ -72,7 +72,8 @@ class SiteSelection(SiteCallback):
         """Average the scores of each site, in double precision."""
         sites, scores = [], []
         for _, features, site in looks:
-            found = net.selector(features)
+            with looks.computing():
+                found = net.selector(features)
             if found.ndim == 3:  # a choice for each date
                 found = mean_over_time(found, features.valid)
             sites.append(site.cpu())

@@ -6,6 +6,7 @@
 import copy
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -182,6 +183,7 @@ class Looks:
         """Read the images of this process once."""
         loaders: Any = getattr(self.trainer, f'{self.stage}_dataloaders')
         limits = getattr(self.trainer, f'num_{self.stage}_batches')
+        loaders = list(loaders.values()) if isinstance(loaders, dict) else loaders
         loaders = loaders if isinstance(loaders, Sequence) else [loaders]
         for number, (loader, limit) in enumerate(zip(loaders, limits, strict=True)):
             again = independent(loader)
@@ -196,10 +198,22 @@ class Looks:
         batch = precision.convert_input(batch)
         batch = self.task._on_before_batch_transfer(batch, dataloader_idx=number)
         batch = strategy.batch_to_device(batch, dataloader_idx=number)
-        with precision.forward_context(), torch.no_grad():
+        with self.computing(), torch.no_grad():
             features = self.task.model.backbone.read(batch).first(size)
-        own = {key: values[:size] for key, values in batch.items()}
+        own = {k: v if v is None else v[:size] for k, v in batch.items()}
+        if number and self._by_scene(own):
+            raise ValueError(
+                'scenes of each prediction loader are numbered anew: predict with one'
+                ' loader at a time, or name a key of samples that tells the site'
+            )
         return Looked(own, features, self.site(own))
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Compute in the precision of the trainer, as its own steps do."""
+        return self.trainer.precision_plugin.forward_context()
+
+    def _by_scene(self, batch: Sample) -> bool:
+        return self.key is None and self.stage == 'predict' and 'scene' in batch
 
     def site(self, batch: Sample) -> Tensor:
         """Tell the site of each image.
@@ -215,7 +229,7 @@ class Looks:
         """
         if self.key is not None:
             return self._of_key(batch, self.key)
-        if self.stage == 'predict' and 'scene' in batch:
+        if self._by_scene(batch):
             return batch['scene']
         return self.task.group(batch)
 
