@@ -71,6 +71,10 @@ def test_bad_input() -> None:
         adapt_prior(logits, SOURCE[:2])
     with pytest.raises(ValueError, match='each class needs a positive share'):
         adapt_prior(logits, torch.tensor([1.0, 0.0, 1.0]))
+    for nothing in (logits[:0], logits[:2]):
+        with pytest.raises(ValueError, match='images of some weight'):
+            weight = torch.zeros(len(nothing))
+            adapt_prior(nothing, SOURCE, pseudo_count=0.0, weight=weight)
 
 
 def test_half_precision() -> None:

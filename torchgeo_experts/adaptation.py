@@ -54,7 +54,8 @@ def adapt_prior(
         precision.
 
     Raises:
-        ValueError: If shapes do not fit, or a share of the source is not positive.
+        ValueError: If shapes do not fit, a share of the source is not positive, or there
+            is nothing to count.
     """
     if logits.ndim != 2 or source.shape != logits.shape[1:]:
         raise ValueError(
@@ -79,6 +80,11 @@ def adapt_prior(
         )
     weight = weight.to(dtype)
     prior, count = source, weight.sum() + pseudo_count
+    if pseudo_count < 0 or not count > 0:
+        raise ValueError(
+            'expected images of some weight, or a positive pseudo_count, found a weight of'
+            f' {weight.sum().item():g} and pseudo_count={pseudo_count}'
+        )
     for _ in range(iterations):
         before = prior
         expected = weight @ (log_likelihood + prior.log()).softmax(dim=1)

@@ -6,7 +6,12 @@ import torch
 from scipy import stats
 from torch._subclasses import FakeTensorMode
 
-from torchgeo_experts.losses.mixing import beta_coefficient, class_mix, domain_pairs
+from torchgeo_experts.losses.mixing import (
+    beta_coefficient,
+    class_mix,
+    domain_pairs,
+    random_circle,
+)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -121,6 +126,16 @@ class TestPairs:
     @pytest.mark.parametrize('count', [1, 5])
     def test_without_another_domain_it_is_itself(self, count: int) -> None:
         assert domain_pairs(torch.full((count,), 3)).tolist() == list(range(count))
+
+
+@pytest.mark.parametrize('count', [1, 2, 3, 9])
+def test_circle(count: int) -> None:
+    """Each is found once, by another one unless it is alone."""
+    found = [random_circle(count) for _ in range(30)]
+    for partner in found:
+        assert partner.sort().values.tolist() == list(range(count))
+        assert count == 1 or (partner != torch.arange(count)).all()
+    assert count < 3 or len({tuple(partner.tolist()) for partner in found}) > 1
 
 
 def test_host_does_not_wait_for_numbers() -> None:

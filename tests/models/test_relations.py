@@ -133,3 +133,14 @@ def test_frozen_location_encoder_stays_frozen() -> None:
     assert not any(p.requires_grad for p in relation.location.parameters())
     assert not relation.location.training
     assert relation.weight.requires_grad and net.backbone.body.weight.requires_grad
+
+
+def test_half_precision_is_refused() -> None:
+    """Degrees would be those of a place up to 50 km away."""
+    with pytest.raises(TypeError, match=r"domains of PlaceRelation .* 'bf16-mixed'"):
+        make().bfloat16()(batch())
+    lon = batch()['lon'].bfloat16()
+    with pytest.raises(TypeError, match='lon of PlaceRelation'):
+        make()(batch(lon=lon))
+    with pytest.raises(TypeError, match='lon of WrapEncoder'):
+        WrapEncoder().locate(lon, batch()['lat'])

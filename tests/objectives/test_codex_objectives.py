@@ -52,7 +52,7 @@ def every_expert(step: Step) -> Tensor:
 
 
 def test_erm_is_the_mean_risk(step: Step) -> None:
-    logits, terms, _ = ERM()(step)
+    logits, terms, *_ = ERM()(step)
     expected = F.cross_entropy(step.net(step.batch['image']), TARGET)
     torch.testing.assert_close(terms['risk'], expected)
     assert logits.equal(step.net(step.batch['image']))

@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from lightning.pytorch import Callback
 from objectives.tiny import CLASSES, DOMAINS, build, make_net, make_step, predict
 from scipy.special import softmax
 from torch import Tensor, nn
+from trainers import trainer
 
+from conftest import ToyDataModule
+from torchgeo_experts import DomainClassificationTask
 from torchgeo_experts.losses.adversarial import reversal_ramp
 from torchgeo_experts.losses.grouping import Groups
 from torchgeo_experts.losses.rdm import rdm_penalty, risk_variance_penalty
@@ -110,7 +114,20 @@ def test_annealing(kind: Any) -> None:
     late = {k: float(v) for k, v in again(step).terms.items()}
     early = build(kind(weight=1.0, anneal_steps=0, **given))(step).terms
     assert late[name] == pytest.approx(7 * float(early[name]), rel=1e-4)
-    assert (name in found[0]) == bool(kind.early_weight)
+    assert (name in found[0]) == bool(kind.most_early)
+
+
+@pytest.mark.parametrize('kind', [IRM, VREx, RDM])
+def test_small_weights(kind: Any) -> None:
+    """No larger before than after; where nothing changes, moments are kept."""
+    net = make_net()
+    optimizer = torch.optim.Adam(net.parameters())
+    objective = build(kind(weight=0.5, anneal_steps=1))
+    assert objective.early_weight == (0 if kind is RDM else 0.5)
+    torch.stack(list(objective(make_step(net)).terms.values())).sum().backward()
+    optimizer.step()
+    objective.after_step(net, optimizer)
+    assert bool(optimizer.state) == (kind is not RDM)
 
 
 def test_group_dro() -> None:
@@ -211,6 +228,27 @@ class TestFish:
                     a += 0.3 * (b - a)
         torch.testing.assert_close(net.state_dict(), slow.state_dict())
 
+    @pytest.mark.parametrize('given', [{'max_steps': 7}, {'val_check_interval': 2}, {}])
+    def test_copy_is_neither_validated_nor_left(self, given: Any) -> None:
+        """Also where training stops, or is validated, in the middle of an epoch."""
+        task = DomainClassificationTask(
+            'test_resnet', num_classes=3, objective=Fish(steps=4), lr=0.1
+        )
+        looks = []
+
+        class Look(Callback):
+            def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+                looks.append(fish.taken)
+
+        fish: Any = task.objective
+        trainer(2, callbacks=[Look()], logger=False, **given).fit(
+            task, datamodule=ToyDataModule(domains_per_batch=1)
+        )
+        assert looks and not any(looks) and fish.taken == 0
+        found = task.model.state_dict()
+        for name, value in fish.slow.items():
+            assert value.equal(found[name])
+
     def test_follows_at_the_end_of_an_epoch(self) -> None:
         net = make_net()
         before = copy.deepcopy(net.state_dict())
@@ -221,10 +259,10 @@ class TestFish:
                 parameter += 1
         optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
         objective.after_step(net, optimizer)
-        objective.after_epoch(net)
+        objective.before_use(net)
         for name, value in net.state_dict().items():
             torch.testing.assert_close(value, before[name] + 0.3)
-        objective.after_epoch(net)  # it stands still
+        objective.before_use(net)  # it stands still
         for name, value in net.state_dict().items():
             torch.testing.assert_close(value, before[name] + 0.3)
 
@@ -248,6 +286,20 @@ class TestFish:
         train(objective, net, self.steps_of(net, 5)[2:])
         train(again, other, self.steps_of(other, 5)[2:])
         torch.testing.assert_close(net.state_dict(), other.state_dict())
+
+
+def test_mixup_tells_whose_targets_are_judged() -> None:
+    step, objective, owners = make_step(make_net()), build(Mixup()), set()
+    for seed in range(8):
+        torch.manual_seed(seed)
+        outcome = objective(step)
+        assert outcome.target is not None and outcome.owner is not None
+        assert torch.equal(outcome.target, step.target[outcome.owner])
+        itself = bool((outcome.owner == torch.arange(12)).all())
+        others = bool((step.domain[outcome.owner] != step.domain).all())
+        assert itself or others
+        owners.add(itself)
+    assert owners == {True, False}
 
 
 @pytest.mark.parametrize(

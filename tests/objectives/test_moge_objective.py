@@ -43,7 +43,7 @@ def naive_cka(x: Tensor, y: Tensor) -> Tensor:
 def test_diversity_is_of_all_experts_on_the_same_tokens() -> None:
     step = make_step()
     objective = MoGE(0.0, 0.3, 0.0, cka_tokens=10**6)
-    _, terms, _ = objective(step)
+    _, terms, *_ = objective(step)
     per_block = []
     for part in step.net.backbone.parts:
         tokens = part.passage.tokens.reshape(-1, 64)
@@ -70,7 +70,7 @@ def test_diversity_needs_jitter() -> None:
 
 def test_invariance_is_of_the_shared_class_token_of_the_last_block() -> None:
     step = make_step()
-    _, terms, _ = MoGE(0.0, 0.0, 0.2, temperature=0.5)(step)
+    _, terms, *_ = MoGE(0.0, 0.0, 0.2, temperature=0.5)(step)
     backbone = step.net.backbone
     q = F.normalize(backbone.parts[-1].passage.shared[:, 0], dim=1)
     domain = backbone.routes[-1].top.tolist()
@@ -92,7 +92,7 @@ def test_invariance_is_of_the_shared_class_token_of_the_last_block() -> None:
 def test_unknown_places_are_of_no_domain() -> None:
     step = make_step()
     step.batch['lon'] = torch.full_like(step.batch['lon'], torch.nan)
-    logits, terms, _ = MoGE()(step)
+    logits, terms, *_ = MoGE()(step)
     assert terms['invariance'] == 0
     assert terms['balance'].abs() < 1e-6
     torch.stack(list(terms.values())).sum().backward()
@@ -104,7 +104,7 @@ def test_unknown_places_are_of_no_domain() -> None:
 def test_one_image() -> None:
     """Nothing to compare it with: no invariance loss, and gradients stay finite."""
     step = make_step(1)
-    _, terms, _ = MoGE()(step)
+    _, terms, *_ = MoGE()(step)
     torch.stack(list(terms.values())).sum().backward()
     assert terms['invariance'] == 0
     for name, parameter in step.net.named_parameters():
@@ -125,7 +125,7 @@ def test_balance_spreads_the_images() -> None:
     optimizer = torch.optim.Adam(step.net.parameters(), 1e-2)
     numbers = []
     for _ in range(60):
-        _, terms, _ = objective(step)
+        _, terms, *_ = objective(step)
         shares = step.net.backbone.routes[-1].weights.sum(dim=0).detach()
         numbers.append(effective_number(shares))
         optimizer.zero_grad()
@@ -136,14 +136,14 @@ def test_balance_spreads_the_images() -> None:
 
 def test_no_noise() -> None:
     step = make_step(noise=0.0)
-    _, terms, _ = MoGE()(step)
+    _, terms, *_ = MoGE()(step)
     assert terms['balance'].isfinite()
 
 
 def test_robust_risk_is_of_the_domains_found() -> None:
     step = make_step()
     objective = RobustMoGE(EXPERTS, 0.5, 0.0, 0.0, 0.0)
-    logits, terms, _ = objective(step)
+    logits, terms, *_ = objective(step)
     weights = step.net.backbone.routes[-1].weights.detach()
     risks = F.cross_entropy(logits, step.target, reduction='none')
     losses = torch.stack(
@@ -161,7 +161,7 @@ def test_robust_risk_of_unknown_places() -> None:
     """They are of all domains alike, so that their risk counts."""
     step = make_step()
     step.batch['lon'] = torch.full_like(step.batch['lon'], torch.nan)
-    logits, terms, _ = RobustMoGE(EXPERTS, 0.5, 0.0, 0.0, 0.0)(step)
+    logits, terms, *_ = RobustMoGE(EXPERTS, 0.5, 0.0, 0.0, 0.0)(step)
     torch.testing.assert_close(terms['risk'], F.cross_entropy(logits, step.target))
 
 

@@ -80,7 +80,7 @@ class Training:
         self.optimizer.step()
         self.objective.after_step(self.net, self.optimizer)
         if number % EPOCH == EPOCH - 1:
-            self.objective.after_epoch(self.net)
+            self.objective.before_use(self.net)
         return {name: term.detach() for name, term in terms.items()}
 
     def save(self) -> io.BytesIO:

@@ -3,6 +3,7 @@
 
 """Objectives with unlabelled targets, and with maps, against their formulas."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from objectives.tiny import CLASSES, build, labels_of, make_net, make_step, pred
 from scipy.stats import entropy
 from torch import Tensor, nn
 
+from torchgeo_experts import DomainChangeTask
 from torchgeo_experts.losses.adversarial import information_map, reversal_ramp
-from torchgeo_experts.losses.mixing import class_mix
+from torchgeo_experts.losses.mixing import class_mix, random_circle
 from torchgeo_experts.losses.pixel_contrast import supervised_contrast
 from torchgeo_experts.objectives import (
     AdvEnt,
@@ -140,7 +142,7 @@ def test_class_mix() -> None:
     torch.manual_seed(3)
     (risk,) = objective(step).terms.values()
     torch.manual_seed(3)
-    partner = torch.randperm(len(step.target))
+    partner = random_circle(len(step.target))
     mask = class_mix(step.target[partner], CLASSES)
     image, target = step.batch['image'].clone(), step.target.clone()
     for i in range(len(target)):
@@ -178,7 +180,7 @@ def test_style(kind: Any) -> None:
     strength = 0.8 * torch.rand(len(image))
     other = step.unlabelled['image']
     if kind is StyleAugment:
-        other = image[torch.randperm(len(image))]
+        other = image[random_circle(len(image))]
     styled = torch.empty_like(image)
     for i, a in enumerate(strength.double()):
         for band in range(3):
@@ -199,11 +201,37 @@ def test_pixel_contrast() -> None:
     projected = F.normalize(objective.projection(head), dim=1)
     expected = supervised_contrast(projected, step.target.flatten(), 0.07)
     assert float(found) == pytest.approx(0.5 * float(expected), rel=1e-3)
-    pair = make_step(make_net(maps=True), maps=True, size=2)
-    pair.batch['image'] = pair.batch['image'].unsqueeze(1).repeat(1, 2, 1, 1, 1)
-    with pytest.raises(ValueError, match='a map of each image'):
-        step.net.predict = lambda features: features.head  # type: ignore[method-assign]
-        build(PixelContrast(), maps=True)(pair)
+    with pytest.raises(ValueError, match='PixelContrast needs a map of each image'):
+        DomainChangeTask('unet', 'tu-test_resnet', objective=PixelContrast())
+
+
+@pytest.mark.parametrize('maps', [False, True])
+def test_adversary_in_half_precision(maps: bool) -> None:
+    """As under precision='bf16-true', where all weights and images are so."""
+    step = make_step(make_net(maps).bfloat16(), maps)
+    for key in ('image', 'target_image'):
+        step.batch[key] = step.batch[key].bfloat16()
+    objective = build(AdvEnt(), maps).bfloat16()
+    if maps:  # five strides of two
+        for key in ('image', 'target_image'):
+            step.batch[key] = step.batch[key].repeat(1, 1, 4, 4)
+        step = replace(step, target=step.target.repeat(1, 4, 4))
+    assert all(term.isfinite() for term in objective(step).terms.values())
+
+
+def test_fewer_targets_than_images() -> None:
+    """Of any number, each of no training domain."""
+    step = make_step(make_net())
+    step.batch['target_image'] = step.batch['target_image'][:7]
+    seen = []
+    backbone: Any = step.net.backbone
+    read = backbone.read
+    backbone.read = lambda batch: seen.append(batch) or read(batch)
+    source, target = step.read_both()
+    (both,) = seen
+    assert both['domain'].tolist() == [*step.domain.tolist(), *[-1] * 7]
+    torch.testing.assert_close(torch.cat([source.head, target.head]), read(both).head)
+    assert len(target.head) == 7
 
 
 @pytest.mark.parametrize('task', ['binary', 'multilabel'])

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import seed_everything
+from lightning.pytorch import Callback, seed_everything
 from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler
 from torchgeo.tasks import Classification
 from trainers import trainer
 
 from conftest import ToyDataModule, ToyDataset
-from torchgeo_experts import ERM, DomainClassificationTask
+from torchgeo_experts import ERM, RDM, DomainClassificationTask
 from torchgeo_experts.objectives import Outcome, Step
 from torchgeo_experts.tasks.padding import count_own
 
@@ -145,3 +145,49 @@ def test_padding_is_never_counted(total: int, replicas: int) -> None:
 def test_loader_without_padding_counts_all() -> None:
     loader = DataLoader(range(5), batch_size=2)
     assert [count_own(loader, i, len(b)) for i, b in enumerate(loader)] == [2, 2, 1]
+
+
+class Mirrored(ERM):
+    """Learns from the targets of the batch in reverse order."""
+
+    def forward(self, step: Step) -> Outcome:
+        order = torch.arange(len(step.target)).flip(0)
+        logits = step.net.predict(step.net.backbone.read(step.batch))
+        risk = step.criterion(logits, step.target[order]).mean()
+        return Outcome(logits, {'risk': risk}, 0 * step.target, order)
+
+
+def test_what_an_objective_has_judged(toy: ToyDataModule) -> None:
+    """Shares of classes and scores of domains are those of the targets that it tells."""
+    task = DomainClassificationTask(
+        'test_resnet', num_classes=3, num_domains=3, objective=Mirrored()
+    )
+    groups: list[Any] = []
+    batches: list[Any] = []
+
+    class Look(Callback):
+        def on_train_start(self, *_: Any) -> None:
+            update = task.train_scores.update
+
+            def look(decision: Any, target: Any, group: torch.Tensor) -> None:
+                groups.append(group)
+                update(decision, target, group)
+
+            task.train_scores.update = look  # type: ignore[method-assign]
+
+        def on_train_batch_start(self, *args: Any) -> None:
+            batches.append(args[2]['domain'])
+
+    trainer(1, limit_val_batches=0, callbacks=[Look()]).fit(task, datamodule=toy)
+    assert task.class_counts.counts.tolist() == [50, 0, 0]
+    assert len(groups) == len(batches) == 5
+    for group, domain in zip(groups, batches, strict=True):
+        assert torch.equal(group, domain.flip(0))
+
+
+def test_penalty_that_never_sets_in(toy: ToyDataModule) -> None:
+    with pytest.warns(UserWarning, match='RDM sets in after anneal_steps=1500'):
+        trainer(1, limit_val_batches=0).fit(
+            DomainClassificationTask('test_resnet', num_classes=3, objective=RDM()),
+            datamodule=toy,
+        )

@@ -154,3 +154,20 @@ def test_report(toy: ToyDataModule, tmp_path: Path) -> None:
         weights = [float(row[f'place {i}']) for i in range(3)]
         assert weights == pytest.approx(expected, abs=1e-6)
     assert (tmp_path / 'mixture_weights.png').stat().st_size > 5000
+
+
+def test_experts_without_places_are_refused() -> None:
+    """Unless the datamodule knows them, or a checkpoint."""
+    torch.manual_seed(0)
+    task = DomainClassificationTask(
+        'test_resnet', num_classes=3, num_domains=3, relation=PlaceRelation()
+    )
+    run = Trainer(accelerator='cpu', logger=False, enable_progress_bar=False)
+    data = ToyDataModule()
+    data.setup('test')
+    for use in (run.validate, run.test, run.predict):
+        with pytest.raises(ValueError, match='PlaceRelation does not know where'):
+            use(task, data.test_dataloader())
+    (found,) = run.test(task, datamodule=data)
+    assert 0 < found['test_loss'] < 10
+    assert torch.equal(task.model.relation.lon, data.domains.lon.float())

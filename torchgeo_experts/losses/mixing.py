@@ -100,3 +100,18 @@ def domain_pairs(domain: Tensor, generator: torch.Generator | None = None) -> Te
     # Itself before others of its domain, and any other domain before itself.
     scores = scores.where(domain[:, None] != domain, -2).fill_diagonal_(-1)
     return scores.argmax(dim=1)
+
+
+def random_circle(count: int, device: torch.device | None = None) -> Tensor:
+    """Find another sample for each, such that each is found once.
+
+    Args:
+        count: Number of samples N.
+        device: Device of the indices.
+
+    Returns:
+        Index of each sample's partner, int64, shape (N,): that before it in a random
+        circle, and itself only if there is no other.
+    """
+    order = torch.randperm(count, device=device)
+    return torch.empty_like(order).scatter_(0, order, order.roll(1))

@@ -15,6 +15,7 @@ from ..configurable import Configurable
 from ..domains import unit_vectors
 from .affinity import positive, softmax_without
 from .location import LocationEncoder
+from .location.base import refuse_half
 
 
 class Relation(Configurable, ABC):
@@ -22,6 +23,8 @@ class Relation(Configurable, ABC):
 
     #: Whether the places of all training domains must be known.
     needs_places = False
+    #: Whether they are, if they must be.
+    located = True
 
     @property
     def fixed(self) -> tuple[nn.Module, ...]:
@@ -132,6 +135,11 @@ class PlaceRelation(Relation):
         frozen = self.location is not None and self.location.frozen
         return (cast(nn.Module, self.location),) if frozen else ()
 
+    @property
+    def located(self) -> bool:  # type: ignore[override]
+        """Whether the places of the training domains are known."""
+        return not bool(self.lon.isnan().any() | self.lat.isnan().any())
+
     def build(self, num_domains: int) -> None:
         """Create the buffers of places."""
         for name in ('lon', 'lat'):
@@ -157,8 +165,12 @@ class PlaceRelation(Relation):
         Returns:
             Weights, float32, shape (B, D), each row summing to 1; 0 if there is no other
             expert.
+
+        Raises:
+            TypeError: If degrees have less than single precision.
         """
         lon, lat = batch['lon'], batch['lat']
+        refuse_half(self, lon=lon.dtype, lat=lat.dtype, domains=self.lon.dtype)
         known = ~(lon.isnan() | lat.isnan())
         lon, lat = (x.where(known, 0) for x in (lon, lat))
         with torch.autocast(lon.device.type, enabled=False):

@@ -82,7 +82,8 @@ def _information(
     found = information_map(step.criterion.class_logits(images))
     if found.ndim == 3:
         found = found.movedim(1, -1).flatten(0, 1)
-    return found, counted
+    # In the precision of the network, and so of the discriminator.
+    return found.to(logits.dtype), counted
 
 
 def _judged(logits: Tensor, source: int, counted: Tensor) -> Tensor:

@@ -15,17 +15,17 @@ from .base import Objective, Outcome, Step
 
 
 class AnnealedPenalty(Objective):
-    """Mean risk of the domains of a batch, and a penalty that sets in later.
+    """Mean risk of the domains of a batch, and a penalty that gets its weight later.
 
-    In the first steps the penalty has a small weight. When it gets its full one, the
-    moments of the optimizer are forgotten, as in DomainBed: they are those of another
-    loss. Batches should hold several domains (``domains_per_batch`` of the datamodule).
+    In the first steps the penalty has a small weight. When it gets its own, the moments
+    of the optimizer are forgotten, as in DomainBed: they are those of another loss.
+    Batches should hold several domains (``domains_per_batch`` of the datamodule).
     With several ranks a penalty is that of each rank's batch, averaged.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({'domain'})
-    #: Weight of the penalty before it sets in.
-    early_weight: ClassVar[float] = 1.0
+    #: Most weight of the penalty in the first steps.
+    most_early: ClassVar[float] = 1.0
     #: Its name in the logs.
     name: ClassVar[str]
 
@@ -40,6 +40,11 @@ class AnnealedPenalty(Objective):
         self.weight, self.anneal_steps = weight, anneal_steps
         #: Steps taken so far, a plain number: nothing has to wait for the device.
         self.steps = 0
+
+    @property
+    def early_weight(self) -> float:
+        """Weight of the penalty in the first steps."""
+        return min(self.most_early, self.weight)
 
     @abstractmethod
     def penalty(
@@ -69,9 +74,9 @@ class AnnealedPenalty(Objective):
         return Outcome(logits, terms)
 
     def after_step(self, net: nn.Module, optimizer: Optimizer) -> None:
-        """Count the step; forget the optimizer's moments when the penalty sets in."""
+        """Count the step; forget the optimizer's moments when the loss changes."""
         self.steps += 1
-        if self.steps == self.anneal_steps:
+        if self.steps == self.anneal_steps and self.weight != self.early_weight:
             optimizer.state.clear()
 
     def get_extra_state(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ REQUIREMENTS = {
     'target': 'unlabelled images of the target domains: set target_split of the datamodule,'
     " to 'test' or 'val'",
     'map': 'maps as targets: use DomainSegmentationTask or DomainChangeTask',
+    'map_of_image': 'a map of each image as target: use DomainSegmentationTask',
     'own_domain': 'one expert a training domain: give the task relation='
     'torchgeo_experts.OwnDomain',
     'place_relation': 'experts mixed by place: give the task relation='
@@ -102,7 +103,8 @@ class Step:
         """
         target, size = self.unlabelled, len(self.batch['image'])
         if 'domain' in self.batch:  # targets belong to no training domain
-            target['domain'] = torch.full_like(self.batch['domain'], -1)
+            count = len(target['image'])
+            target['domain'] = self.batch['domain'].new_full((count,), -1)
         both = {
             key: torch.cat([self.batch[key], value])
             for key, value in target.items()
@@ -121,6 +123,8 @@ class Outcome(NamedTuple):
     terms: dict[str, Tensor]
     #: Targets that training metrics compare them with. None: those of the batch.
     target: Tensor | None = None
+    #: Samples whose domains these targets are from, int64, shape (B,). None: their own.
+    owner: Tensor | None = None
 
 
 class Objective(Configurable, ABC):
@@ -151,8 +155,8 @@ class Objective(Configurable, ABC):
             optimizer: The optimizer.
         """
 
-    def after_epoch(self, net: nn.Module) -> None:
-        """Do what is to be done after the last step of an epoch, before validation.
+    def before_use(self, net: nn.Module) -> None:
+        """Do what is to be done before a validation, and at the end of an epoch.
 
         Args:
             net: The network.

@@ -19,8 +19,11 @@ class Fish(Objective):
     the network takes a few steps, each on a batch of one domain, and the network follows it
     part of the way. Here the network itself takes the steps, and goes back to where it
     was, but for that part: the same numbers, with one network and one optimizer. Set
-    ``domains_per_batch: 1`` of the datamodule. At the end of an epoch the network follows
-    after fewer steps, so that the copy is neither validated nor saved.
+    ``domains_per_batch: 1`` of the datamodule. Before a validation and at the end of an
+    epoch the network follows after fewer steps, so that the copy is neither validated nor
+    saved. Only a checkpoint that is written between them (``every_n_train_steps``) holds
+    the copy, to go on from. With several ranks a step is on the mean gradient of as many
+    domains.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({'domain'})
@@ -53,7 +56,7 @@ class Fish(Objective):
         if self.taken == self.steps:
             self._follow(net)
 
-    def after_epoch(self, net: nn.Module) -> None:
+    def before_use(self, net: nn.Module) -> None:
         """Follow the copy, if it is on its way."""
         if self.taken:
             self._follow(net)

@@ -27,7 +27,7 @@ class IRM(AnnealedPenalty):
 
         Args:
             weight: Weight of the penalty. WILDS: 1 for FMoW and iWildCam, DomainBed: 100.
-            anneal_steps: Steps before it has that weight; it is 1 until then.
+            anneal_steps: Steps before it has that weight; it is 1 at most until then.
         """
         super().__init__(weight, anneal_steps)
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..losses.mixing import beta_coefficient, class_mix, domain_pairs
+from ..losses.mixing import beta_coefficient, class_mix, domain_pairs, random_circle
 from .base import Objective, Outcome, Spec, Step
 from .elements import dates_of
 
@@ -43,9 +43,11 @@ class Mixup(Objective):
         dates = valid if logits.ndim == 5 else None  # a map of each date
         other = replace(step, target=take_partners(step.target, partner, dates, -3))
         risk = share * step.risk(logits) + (1 - share) * other.risk(logits)
-        # Metrics can judge one target only: that of the larger part.
-        judged = torch.where(share >= 0.5, step.target, other.target)
-        return Outcome(logits, {'risk': risk}, judged)
+        # Metrics can judge one target only: that of the larger part, and its domain.
+        own = share >= 0.5
+        judged = torch.where(own, step.target, other.target)
+        itself = torch.arange(len(partner), device=partner.device)
+        return Outcome(logits, {'risk': risk}, judged, itself.where(own, partner))
 
 
 class ClassMix(Objective):
@@ -65,7 +67,7 @@ class ClassMix(Objective):
     def forward(self, step: Step) -> Outcome:
         """Compute the loss of one step."""
         image, target = step.batch['image'], step.target
-        partner = torch.randperm(len(image), device=image.device)
+        partner = random_circle(len(image), image.device)
         other, ignored = target[partner], step.criterion.ignore_index
         mask = class_mix(other, self.num_classes, ignored)
         if 'valid' in step.batch and mask.ndim == 4:  # dates without an image stay so

@@ -21,7 +21,7 @@ class PixelContrast(Objective):
     without a label are not, and so no pixel of a date without an image.
     """
 
-    requires: ClassVar[frozenset[str]] = frozenset({'map', 'exclusive'})
+    requires: ClassVar[frozenset[str]] = frozenset({'map_of_image', 'exclusive'})
 
     def __init__(
         self,
@@ -50,19 +50,10 @@ class PixelContrast(Objective):
         )
 
     def forward(self, step: Step) -> Outcome:
-        """Compute the loss of one step.
-
-        Raises:
-            ValueError: If a map is of several images, as in change detection.
-        """
+        """Compute the loss of one step."""
         features = step.net.backbone.read(step.batch)
         logits = step.net.predict(features)
         maps, target = features.head.flatten(0, -4), step.target.flatten(0, -3)
-        if len(maps) != len(target):
-            raise ValueError(
-                'PixelContrast needs a map of each image, found maps of'
-                f' {tuple(step.target.shape)} for features of {tuple(features.head.shape)}'
-            )
         vectors, labels, counted = draw_elements(
             maps, target, self.pixels, step.criterion.ignore_index
         )

@@ -23,7 +23,7 @@ class RDM(AnnealedPenalty):
     """
 
     name: ClassVar[str] = 'rdm'
-    early_weight: ClassVar[float] = 0.0
+    most_early: ClassVar[float] = 0.0
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torchgeo.datasets.utils import Sample
 
+from ..losses.mixing import random_circle
 from ..losses.style import transfer_statistics
 from .base import Objective, Outcome, Step
 from .elements import dates_of
@@ -62,7 +63,7 @@ class StyleAugment(StyleTransfer):
     def styles(self, step: Step) -> Sample:
         """Choose an image to take the style of, for each image."""
         image = step.batch['image']
-        other = torch.randperm(len(image), device=image.device)
+        other = random_circle(len(image), image.device)
         keys = step.batch.keys() & {'image', 'valid'}
         return {key: step.batch[key][other] for key in keys}
 

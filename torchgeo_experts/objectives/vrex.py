@@ -27,7 +27,7 @@ class VREx(AnnealedPenalty):
 
         Args:
             weight: Weight of the penalty. DomainBed: 10.
-            anneal_steps: Steps before it has that weight; it is 1 until then.
+            anneal_steps: Steps before it has that weight; it is 1 at most until then.
         """
         super().__init__(weight, anneal_steps)
 

@@ -5,7 +5,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -145,6 +145,9 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
                 ' read it from'
             )
 
+    #: What objectives may ask of the task, see ``REQUIREMENTS``.
+    gives: ClassVar[frozenset[str]]
+
     @property
     def target_kind(self) -> str:
         """What targets are: a 'label' or a 'map'."""
@@ -216,19 +219,21 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
         """
         target = self.target(batch)
         step = Step(self.model, batch, target, self.criterion, self.progress)
-        logits, terms, judged = self.objective(step)
+        logits, terms, judged, owner = self.objective(step)
         loss = torch.stack(list(terms.values())).sum()
         self.log('train_loss', loss, batch_size=len(target))
         for name, term in terms.items():
             self.log(f'train_{name}_loss', term, batch_size=len(target))
 
-        shaped = self.criterion.shape_target(target)
-        self.class_counts.update(shaped, self.criterion.valid(shaped))
         decision = self.criterion.predict(logits.detach())
         target = target if judged is None else judged
         self.train_metrics.update(self.unshape(decision), target)
         shaped = self.criterion.shape_target(target)
-        self.train_scores.update(decision, shaped, self.group(batch))
+        # Of what was learned from, which may be mixtures.
+        self.class_counts.update(shaped, self.criterion.valid(shaped))
+        group = self.group(batch)
+        group = group if owner is None else group[owner]
+        self.train_scores.update(decision, shaped, group)
         return loss
 
     def validation_step(

@@ -24,6 +24,8 @@ class ChangeParts(MapParts):
     Images have the shape (B, 2, C, H, W) and masks (B, 1, H, W), as in TorchGeo.
     """
 
+    gives = frozenset({'map'})
+
     def make_heads(self, backbone: Backbone, num_domains: int) -> ChangeExperts:
         """Make 3x3 convolutions on both maps of the highest resolution."""
         return ChangeExperts(

@@ -33,6 +33,7 @@ class ClassificationParts(DomainTask):
     """Backbone, heads and decisions of classification."""
 
     target_key = 'label'
+    gives = frozenset({'label'})
 
     def make_network(self) -> Backbone:
         """Make MultiUTAE, or a network for single images."""

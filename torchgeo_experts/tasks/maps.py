@@ -33,6 +33,7 @@ class MapParts(DomainTask):
     """Backbone, heads and targets of tasks that predict maps."""
 
     target_key = 'mask'
+    gives = frozenset({'map', 'map_of_image'})
 
     def make_backbone(self) -> Backbone:
         """Make MultiUTAE, or a network of segmentation_models_pytorch."""

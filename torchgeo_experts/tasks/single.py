@@ -6,6 +6,7 @@
 from inspect import signature
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_warn
 from torchgeo.datasets.utils import Sample
 
 from ..configurable import from_config
@@ -46,7 +47,7 @@ class SingleModelTask(RelatedReports):
         self._check_requirements()
 
     def _check_requirements(self) -> None:
-        given = {self.target_kind, 'domain', 'target', 'progress'}
+        given = {*self.gives, 'domain', 'target', 'progress'}
         if self.hparams['task'] != 'multilabel':
             given.add('exclusive')
         kinds = {OwnDomain: 'own_domain', PlaceRelation: 'place_relation'}
@@ -124,16 +125,24 @@ class SingleModelTask(RelatedReports):
             )
         num_domains = self.hparams['num_domains']
         self.group_weights = GroupMeans(len(self.group_names), num_domains)
-        if stage == 'fit' and self._relation.needs_places:
-            domains = getattr(
-                getattr(self.trainer, 'datamodule', None), 'domains', None
+        if self._relation.needs_places:
+            self._locate(self._relation, fitting=stage == 'fit')
+
+    def _locate(self, relation: Relation, fitting: bool) -> None:
+        """Tell the relation the places of the training domains.
+
+        A checkpoint that is tested brings its own, later.
+        """
+        datamodule = getattr(self.trainer, 'datamodule', None)
+        domains: Any = getattr(datamodule, 'domains', None)
+        known = domains is not None and domains.located
+        if fitting and not known:
+            raise ValueError(
+                f'{type(relation).__name__} needs the longitude and latitude of every'
+                ' training domain, and the datamodule does not know them all'
             )
-            if domains is None or not domains.located:
-                raise ValueError(
-                    f'{type(self._relation).__name__} needs the longitude and latitude of'
-                    ' every training domain, and the datamodule does not know them all'
-                )
-            self._relation.locate(domains.lon, domains.lat)
+        if fitting or (known and len(domains.names) == self.hparams['num_domains']):
+            relation.locate(domains.lon, domains.lat)
 
     @property
     def objective(self) -> Objective:
@@ -178,11 +187,45 @@ class SingleModelTask(RelatedReports):
         super().optimizer_step(*args, **kwargs)
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         self.objective.after_step(self.model, optimizer)
-        if self.trainer.is_last_batch:
-            self.objective.after_epoch(self.model)
+
+    def on_train_epoch_end(self) -> None:
+        """Have the network ready to be saved, and log train metrics."""
+        self.objective.before_use(self.model)
+        super().on_train_epoch_end()
+
+    def on_validation_start(self) -> None:
+        """Have the network ready, in the middle of a training too."""
+        super().on_validation_start()
+        if not self.trainer.sanity_checking:
+            self.objective.before_use(self.model)
+        self._check_places()
+
+    def on_test_start(self) -> None:
+        """Refuse experts without places."""
+        super().on_test_start()
+        self._check_places()
+
+    def on_predict_start(self) -> None:
+        """Refuse experts without places."""
+        super().on_predict_start()
+        self._check_places()
+
+    def _check_places(self) -> None:
+        """Refuse to mix experts by places that nobody has told.
+
+        Raises:
+            ValueError: If the relation needs them.
+        """
+        if self._relation is not None and not self._relation.located:
+            raise ValueError(
+                f'{type(self._relation).__name__} does not know where the training domains'
+                ' are: give a checkpoint of a training'
+            )
 
     def on_train_start(self) -> None:
         """Refuse a training without end, where the objective has to know it.
+
+        Warn if a penalty would never set in.
 
         Raises:
             ValueError: If it is so.
@@ -192,3 +235,10 @@ class SingleModelTask(RelatedReports):
         if endless and 'progress' in self.objective.requires:
             name = type(self.objective).__name__
             raise ValueError(f'{name} needs {REQUIREMENTS["progress"]}')
+        waits = getattr(self.objective, 'anneal_steps', 0)
+        if waits >= self._num_steps:
+            rank_zero_warn(
+                f'the penalty of {type(self.objective).__name__} sets in after'
+                f' anneal_steps={waits}, and training has {self._num_steps:g} steps: give'
+                ' fewer, or train for longer'
+            )

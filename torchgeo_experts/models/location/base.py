@@ -80,6 +80,7 @@ class LocationEncoder(Configurable, ABC):
             Features, shape (B, F), those of no place where it is unknown; and whether
             the place is known, bool, shape (B,).
         """
+        refuse_half(self, lon=lon.dtype, lat=lat.dtype)
         known = ~(lon.isnan() | lat.isnan())
         lon, lat = (torch.where(known, x, 0.0).float() for x in (lon, lat))
         return self(lon, lat), known
@@ -87,18 +88,27 @@ class LocationEncoder(Configurable, ABC):
     def _precision(self, lon: Tensor, lat: Tensor) -> torch.dtype:
         """Find the precision to compute in: that of the weights."""
         weights = next((p.dtype for p in self.parameters()), torch.float32)
-        for name, dtype in (
-            ('lon', lon.dtype),
-            ('lat', lat.dtype),
-            ('weights', weights),
-        ):
-            if dtype in (torch.float16, torch.bfloat16):
-                raise TypeError(
-                    f'{name} of {type(self).__name__} are {dtype}, which knows degrees'
-                    ' only to about 50 km: keep them in float32 (for training in half'
-                    " precision choose 'bf16-mixed' or '16-mixed', not 'bf16-true')"
-                )
+        refuse_half(self, lon=lon.dtype, lat=lat.dtype, weights=weights)
         return weights
+
+
+def refuse_half(owner: torch.nn.Module, **dtypes: torch.dtype) -> None:
+    """Refuse half precision for degrees and what is computed of them.
+
+    Args:
+        owner: What they are for.
+        **dtypes: Types of tensors by name.
+
+    Raises:
+        TypeError: If one is of half precision.
+    """
+    for name, dtype in dtypes.items():
+        if dtype in (torch.float16, torch.bfloat16):
+            raise TypeError(
+                f'{name} of {type(owner).__name__} are {dtype}, which knows degrees'
+                ' only to about 50 km: keep them in float32 (for training in half'
+                " precision choose 'bf16-mixed' or '16-mixed', not 'bf16-true')"
+            )
 
 
 def check_places(lon: Tensor, lat: Tensor) -> None:
