@@ -27,6 +27,7 @@ from torchgeo_experts.shipped import suite_names, suite_path
 NAMED = {
     *('demo', 'codex-table2', 'codex-table3', 'codex-table4', 'codex-figure5'),
     *('moge-fmow', 'moge-lao', 'moge-iwildcam', 'eurosat-countries'),
+    'eurosat-sites',
 }
 
 TARGET = {'StyleAugment', 'CORAL', 'Pseudo labels', 'AdvEnt', 'DANN', 'MaxSquare'}
