@@ -270,8 +270,9 @@ def test_damaged_files_are_named(
     (run,) = place.runs
     path = (place.out if name == 'suite.json' else run.folder) / name
     path.write_text('')
+    command = ['report', str(place.out)] if name == 'suite.json' else place.words
     with pytest.raises(SystemExit):
-        main(['report', str(place.out)]) if name == 'suite.json' else place.run()
+        main(command)
     assert f'{path} is damaged' in capsys.readouterr().err
 
 

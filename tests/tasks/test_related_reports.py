@@ -171,3 +171,8 @@ def test_experts_without_places_are_refused() -> None:
     (found,) = run.test(task, datamodule=data)
     assert 0 < found['test_loss'] < 10
     assert torch.equal(task.model.relation.lon, data.domains.lon.float())
+    # Those of a training are not replaced by those of other data.
+    lon, lat = torch.tensor([-9.0, 1.0, 4.0]), torch.tensor([7.0, 8.0, 9.0])
+    task.model.relation.locate(lon, lat)
+    run.test(task, datamodule=data)
+    assert torch.equal(task.model.relation.lon, lon)

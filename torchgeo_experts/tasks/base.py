@@ -148,11 +148,6 @@ class DomainTask(RepeatableSteps, DomainReports, BaseTask, ABC):
     #: What objectives may ask of the task, see ``REQUIREMENTS``.
     gives: ClassVar[frozenset[str]]
 
-    @property
-    def target_kind(self) -> str:
-        """What targets are: a 'label' or a 'map'."""
-        return 'map' if self.target_key == 'mask' else self.target_key
-
     def target(self, batch: Sample) -> Tensor:
         """Select the target.
 

@@ -98,7 +98,7 @@ class SingleModelTask(RelatedReports):
             num_features=self.model.backbone.out_features,
             num_outputs=self.num_outputs,
             labels=self.hparams['task'] != 'multiclass',
-            maps=self.target_kind == 'map',
+            maps='map' in self.gives,
             num_domains=self.hparams['num_domains'],
         )
         self.method.build(spec)
@@ -131,7 +131,7 @@ class SingleModelTask(RelatedReports):
     def _locate(self, relation: Relation, fitting: bool) -> None:
         """Tell the relation the places of the training domains.
 
-        A checkpoint that is tested brings its own, later.
+        What a training has told stays; a checkpoint that is tested brings its own, later.
         """
         datamodule = getattr(self.trainer, 'datamodule', None)
         domains: Any = getattr(datamodule, 'domains', None)
@@ -141,7 +141,8 @@ class SingleModelTask(RelatedReports):
                 f'{type(relation).__name__} needs the longitude and latitude of every'
                 ' training domain, and the datamodule does not know them all'
             )
-        if fitting or (known and len(domains.names) == self.hparams['num_domains']):
+        fits = known and len(domains) == self.hparams['num_domains']
+        if fitting or (fits and not relation.located):
             relation.locate(domains.lon, domains.lat)
 
     @property
